@@ -1,0 +1,1 @@
+//! What the whole contract must hold, read from its descriptors.
