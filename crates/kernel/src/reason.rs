@@ -1,0 +1,100 @@
+//! The list of reasons: stable names that clients may act on. Each has a page in `docs/reasons`.
+
+use std::fmt;
+
+use crate::failure::Kind;
+
+/// Why something was refused or failed: part of the contract, never renamed.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Reason {
+    name: &'static str,
+    kind: Kind,
+    message: &'static str,
+}
+
+impl Reason {
+    /// `UPPER_SNAKE_CASE`, as in `google.rpc.ErrorInfo.reason`.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// The kind it belongs to.
+    #[must_use]
+    pub const fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// A fixed English sentence for developers.
+    #[must_use]
+    pub const fn message(&self) -> &'static str {
+        self.message
+    }
+}
+
+impl fmt::Debug for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+macro_rules! reasons {
+    ($($name:ident => $kind:ident, $message:literal;)+) => {
+        #[expect(missing_docs, reason = "the message says what a reason means, and docs/reasons has a page each")]
+        impl Reason {
+            $(pub const $name: Self =
+                Self { name: stringify!($name), kind: Kind::$kind, message: $message };)+
+
+            /// Every reason, in the order of this file.
+            pub const ALL: &'static [Self] = &[$(Self::$name),+];
+        }
+    };
+}
+
+reasons! {
+    // What any RPC may answer.
+    INVALID_REQUEST => Invalid, "the request has fields that are missing, malformed or out of bounds";
+    UNKNOWN_RPC => Invalid, "there is no such method";
+    REQUEST_ID_REUSED => Rejected, "this request id was used for another request";
+    NOT_FOUND => NotFound, "there is no such object, or none that you may see";
+    TOO_MANY_CONFLICTS => Conflict, "others kept changing the same object; read it again and retry";
+    NOT_SIGNED_IN => Unauthenticated, "a valid access token is required";
+    FRESH_SIGN_IN_REQUIRED => Unauthenticated, "this needs a sign-in of the last 15 minutes";
+    NOT_ALLOWED => Forbidden, "your role does not permit this";
+    TOO_MANY_REQUESTS => Limited, "too many requests; wait before the next";
+    QUOTA_EXCEEDED => Limited, "a limit on count or size is reached";
+    MESSAGE_TOO_LARGE => Limited, "the message is larger than this method accepts";
+    TEMPORARILY_UNAVAILABLE => Unavailable, "nothing was changed; try again";
+    STALE_KNOWLEDGE => Unavailable, "this process does not know the current state well enough to answer";
+    SHUTTING_DOWN => Unavailable, "this process is draining; try again";
+    DEADLINE_EXCEEDED => Deadline, "the call took longer than its deadline";
+    WRITE_OUTCOME_UNKNOWN => Unknown, "the write may have happened; repeat it with the same request id";
+    INTERNAL => Bug, "something went wrong on our side";
+    DATA_CORRUPT => Corrupt, "stored data is not what was written";
+    ERASED => NotFound, "this has been erased";
+    // Append the reasons of a service below, under a comment with its name.
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_upper_snake_case() {
+        let mut seen = std::collections::BTreeSet::new();
+        for reason in Reason::ALL {
+            assert!(
+                seen.insert(reason.name()),
+                "{} is listed twice",
+                reason.name()
+            );
+            assert!(
+                reason
+                    .name()
+                    .chars()
+                    .all(|c| c.is_ascii_uppercase() || c == '_')
+            );
+            assert!(!reason.message().ends_with('.'), "{}", reason.name());
+        }
+    }
+}
