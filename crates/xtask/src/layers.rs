@@ -1,0 +1,429 @@
+//! The dependency rule: which workspace crate may use which, and what must be absent.
+//!
+//! Normal and build dependencies count. Development dependencies do not, except in domain crates, which may
+//! test with proptest and the kernel only. An edge that no row allows fails, so a new crate or a new edge
+//! needs a row here, and the change that adds it says why.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{Context, Result};
+use cargo_metadata::{DependencyKind, Metadata};
+
+use crate::workspace::Workspace;
+
+/// Which crates each crate may use, all by folder. `*` is everything.
+const TABLE: &[(&str, &[&str])] = &[
+    ("crates/kernel", &[]),
+    ("crates/ports", &["crates/kernel"]),
+    ("crates/conformance", &["crates/kernel", "crates/ports"]),
+    ("crates/engine", &["crates/kernel", "crates/ports"]),
+    (
+        "crates/vault",
+        &["crates/kernel", "crates/ports", "crates/engine"],
+    ),
+    ("crates/readings", &["crates/kernel"]),
+    ("crates/backend-*", &["crates/kernel", "crates/ports"]),
+    ("crates/api", &[]),
+    (
+        "crates/rpc",
+        &[
+            "crates/kernel",
+            "crates/ports",
+            "crates/engine",
+            "crates/api",
+        ],
+    ),
+    (
+        "crates/host",
+        &[
+            "crates/kernel",
+            "crates/ports",
+            "crates/engine",
+            "crates/vault",
+            "crates/api",
+            "crates/rpc",
+        ],
+    ),
+    (
+        "crates/client",
+        &["crates/kernel", "crates/readings", "crates/api"],
+    ),
+    ("crates/hearth", &["*"]),
+    ("crates/testkit", &["*"]),
+    ("crates/xtask", &[]),
+    ("tests/*", &["*"]),
+    ("services/*/domain", &["crates/kernel"]),
+];
+
+/// What a service may use besides the domain crate inside its own folder.
+const SERVICE: &[&str] = &[
+    "crates/kernel",
+    "crates/ports",
+    "crates/engine",
+    "crates/vault",
+    "crates/readings",
+    "crates/api",
+    "crates/rpc",
+    "crates/host",
+];
+
+/// What a domain crate may use in its tests.
+const DOMAIN_TESTS: &[&str] = &["hearth-kernel", "proptest"];
+
+/// What the kernel and the domain crates must not reach. A name ending in `*` is a prefix.
+const IMPURE: &[&str] = &[
+    "tokio*",
+    "prost*",
+    "tonic*",
+    "serde*",
+    "rusqlite",
+    "async-*",
+    "rand*",
+    "getrandom",
+    "tracing*",
+];
+
+/// What must not be anywhere in the tree: one TLS and crypto provider, ring.
+const BANNED: &[&str] = &[
+    "openssl",
+    "openssl-sys",
+    "openssl-src",
+    "native-tls",
+    "aws-lc-rs",
+    "aws-lc-sys",
+];
+
+/// One dependency that a manifest names.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Edge {
+    from: String,
+    to: String,
+}
+
+/// The workspace as the rule sees it. Crates are named by folder, everything else by package name.
+#[derive(Default)]
+struct Graph {
+    crates: BTreeSet<String>,
+    /// Normal and build dependencies between crates of the workspace.
+    edges: BTreeSet<Edge>,
+    /// Development dependencies of domain crates, by package name.
+    domain_tests: BTreeSet<Edge>,
+    /// The names of all packages that are built.
+    packages: BTreeSet<String>,
+}
+
+/// Everything that breaks the rule.
+///
+/// # Errors
+/// cargo fails.
+pub(crate) fn problems(workspace: &Workspace) -> Result<Vec<String>> {
+    let metadata = workspace.metadata()?;
+    let (graph, names) = graph(workspace, &metadata)?;
+    let mut problems = violations(&graph);
+    for (folder, name) in &names {
+        if is_pure(folder) {
+            // cargo tree and not the metadata: only it resolves features for this crate alone.
+            let tree = workspace.output(
+                "cargo",
+                &[
+                    "tree",
+                    "--locked",
+                    "--package",
+                    name,
+                    "--edges",
+                    "normal",
+                    "--prefix",
+                    "none",
+                ],
+            )?;
+            problems.extend(impurities(folder, &tree));
+        }
+    }
+    Ok(problems)
+}
+
+fn graph(workspace: &Workspace, metadata: &Metadata) -> Result<(Graph, BTreeMap<String, String>)> {
+    let mut graph = Graph::default();
+    let members = metadata.workspace_packages();
+    let folder = |manifest: &cargo_metadata::camino::Utf8Path| {
+        manifest
+            .parent()
+            .map(|it| workspace.relative(it.as_std_path()))
+            .unwrap_or_default()
+    };
+    let folders: BTreeMap<String, String> = members
+        .iter()
+        .map(|it| (it.name.to_string(), folder(&it.manifest_path)))
+        .collect();
+    for member in &members {
+        let from = folder(&member.manifest_path);
+        graph.crates.insert(from.clone());
+        for dependency in &member.dependencies {
+            let inside = dependency
+                .path
+                .as_ref()
+                .and_then(|_| folders.get(&dependency.name));
+            if dependency.kind == DependencyKind::Development {
+                if is_domain(&from) {
+                    let to = dependency.name.clone();
+                    graph.domain_tests.insert(Edge {
+                        from: from.clone(),
+                        to,
+                    });
+                }
+            } else if let Some(to) = inside {
+                graph.edges.insert(Edge {
+                    from: from.clone(),
+                    to: to.clone(),
+                });
+            }
+        }
+    }
+    let resolve = metadata
+        .resolve
+        .as_ref()
+        .context("cargo metadata has no resolved graph")?;
+    let built: BTreeSet<_> = resolve.nodes.iter().map(|node| &node.id).collect();
+    graph.packages = metadata
+        .packages
+        .iter()
+        .filter(|package| built.contains(&package.id))
+        .map(|package| package.name.to_string())
+        .collect();
+    let names = folders
+        .into_iter()
+        .map(|(name, folder)| (folder, name))
+        .collect();
+    Ok((graph, names))
+}
+
+fn violations(graph: &Graph) -> Vec<String> {
+    let mut problems = Vec::new();
+    for name in graph.crates.iter().filter(|name| allowed(name).is_none()) {
+        problems.push(format!("{name} has no row in the table of layers"));
+    }
+    for Edge { from, to } in &graph.edges {
+        if let Some(list) = allowed(from)
+            && !list.iter().any(|pattern| matches(pattern, to))
+        {
+            problems.push(format!("{from} must not depend on {to}"));
+        }
+    }
+    for Edge { from, to } in &graph.domain_tests {
+        if !DOMAIN_TESTS.contains(&to.as_str()) {
+            problems.push(format!(
+                "{from} must not test with {to}: proptest and the kernel only"
+            ));
+        }
+    }
+    for backend in graph
+        .crates
+        .iter()
+        .filter(|name| matches("crates/backend-*", name))
+    {
+        if let Some(path) = path_to_service(graph, backend) {
+            problems.push(format!(
+                "a backend must not reach a service: {}",
+                path.join(" -> ")
+            ));
+        }
+    }
+    for name in graph
+        .packages
+        .iter()
+        .filter(|name| BANNED.contains(&name.as_str()))
+    {
+        problems.push(format!(
+            "{name} is in the tree, and ring is to be the only provider"
+        ));
+    }
+    problems
+}
+
+/// The patterns that a crate's dependencies must match, or `None` for a crate without a row.
+fn allowed(from: &str) -> Option<Vec<String>> {
+    if let Some((_, list)) = TABLE.iter().find(|(pattern, _)| matches(pattern, from)) {
+        return Some(list.iter().map(ToString::to_string).collect());
+    }
+    matches("services/*", from).then(|| {
+        let own = format!("{from}/domain");
+        SERVICE
+            .iter()
+            .map(ToString::to_string)
+            .chain([own])
+            .collect()
+    })
+}
+
+/// Whether a folder matches a pattern, whose `*` stands for any text without a `/`, or alone for everything.
+fn matches(pattern: &str, folder: &str) -> bool {
+    if pattern == "*" {
+        return true;
+    }
+    let Some((before, after)) = pattern.split_once('*') else {
+        return pattern == folder;
+    };
+    folder
+        .strip_prefix(before)
+        .and_then(|rest| rest.strip_suffix(after))
+        .is_some_and(|middle| !middle.is_empty() && !middle.contains('/'))
+}
+
+fn is_domain(folder: &str) -> bool {
+    matches("services/*/domain", folder)
+}
+
+fn is_pure(folder: &str) -> bool {
+    folder == "crates/kernel" || is_domain(folder)
+}
+
+fn path_to_service(graph: &Graph, from: &str) -> Option<Vec<String>> {
+    let mut seen = BTreeSet::from([from.to_owned()]);
+    let mut waiting = vec![vec![from.to_owned()]];
+    while let Some(path) = waiting.pop() {
+        let last = path.last()?.clone();
+        if last.starts_with("services/") {
+            return Some(path);
+        }
+        for edge in graph.edges.iter().filter(|edge| edge.from == last) {
+            if seen.insert(edge.to.clone()) {
+                waiting.push([path.clone(), vec![edge.to.clone()]].concat());
+            }
+        }
+    }
+    None
+}
+
+/// Reads `cargo tree --prefix none`: one package a line, its name first.
+fn impurities(folder: &str, tree: &str) -> Vec<String> {
+    let names: BTreeSet<&str> = tree
+        .lines()
+        .filter_map(|line| line.split_whitespace().next())
+        .collect();
+    let impure = |name: &&str| {
+        IMPURE
+            .iter()
+            .any(|pattern| match pattern.strip_suffix('*') {
+                Some(prefix) => name.starts_with(prefix),
+                None => name == pattern,
+            })
+    };
+    names
+        .into_iter()
+        .filter(impure)
+        .map(|name| format!("{folder} reaches {name}, and must stay pure"))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    //! The rule on made-up graphs, and the real tree against the table's own sense.
+
+    use super::*;
+
+    fn of(edges: &[(&str, &str)]) -> Graph {
+        let mut graph = Graph::default();
+        for (from, to) in edges {
+            graph.crates.insert((*from).to_owned());
+            graph.crates.insert((*to).to_owned());
+            graph.edges.insert(Edge {
+                from: (*from).to_owned(),
+                to: (*to).to_owned(),
+            });
+        }
+        graph
+    }
+
+    #[test]
+    fn edges_of_the_table_pass() {
+        let graph = of(&[
+            ("crates/ports", "crates/kernel"),
+            ("crates/vault", "crates/engine"),
+            ("crates/backend-sqlite", "crates/ports"),
+            ("services/accounts", "crates/vault"),
+            ("services/accounts", "services/accounts/domain"),
+            ("services/accounts/domain", "crates/kernel"),
+            ("crates/hearth", "services/accounts"),
+            ("tests/e2e", "crates/testkit"),
+        ]);
+        assert_eq!(violations(&graph), Vec::<String>::new());
+    }
+
+    #[test]
+    fn every_other_edge_is_named() {
+        let forbidden = [
+            ("crates/kernel", "crates/ports"),
+            ("crates/engine", "crates/vault"),
+            ("crates/readings", "crates/ports"),
+            ("services/accounts", "services/ingest"),
+            ("services/accounts", "services/ingest/domain"),
+            ("services/accounts", "crates/backend-sqlite"),
+            ("services/accounts/domain", "crates/ports"),
+            ("crates/host", "services/accounts"),
+        ];
+        for (from, to) in forbidden {
+            let found = violations(&of(&[(from, to)]));
+            assert_eq!(found, vec![format!("{from} must not depend on {to}")]);
+        }
+    }
+
+    #[test]
+    fn a_crate_without_a_row_is_named() {
+        let found = violations(&of(&[("crates/surprise", "crates/kernel")]));
+        assert_eq!(
+            found,
+            vec!["crates/surprise has no row in the table of layers"]
+        );
+    }
+
+    #[test]
+    fn a_backend_that_reaches_a_service_is_shown_the_way() {
+        let graph = of(&[
+            ("crates/backend-memory", "crates/ports"),
+            ("crates/ports", "services/ingest"),
+        ]);
+        let found = violations(&graph);
+        let way = "crates/backend-memory -> crates/ports -> services/ingest";
+        assert!(found.iter().any(|it| it.contains(way)), "{found:?}");
+    }
+
+    #[test]
+    fn domain_tests_use_proptest_and_the_kernel_only() {
+        let mut graph = Graph::default();
+        for to in ["proptest", "hearth-kernel", "tokio"] {
+            let from = "services/ingest/domain".to_owned();
+            graph.domain_tests.insert(Edge {
+                from,
+                to: to.to_owned(),
+            });
+        }
+        let found = violations(&graph);
+        assert_eq!(found.len(), 1);
+        assert!(found[0].contains("tokio"));
+    }
+
+    #[test]
+    fn a_second_crypto_provider_is_named() {
+        let packages = ["ring", "aws-lc-sys"].map(str::to_owned).into();
+        let graph = Graph {
+            packages,
+            ..Graph::default()
+        };
+        assert_eq!(violations(&graph).len(), 1);
+    }
+
+    #[test]
+    fn impure_packages_are_found_by_name_and_prefix() {
+        let tree = "hearth-kernel v0.1.0 (/x)\nuuid v1.0.0\nserde_core v1.0.0\nrand v0.9.0 (*)\n";
+        let found = impurities("crates/kernel", tree);
+        assert_eq!(found.len(), 2, "{found:?}");
+        assert!(impurities("crates/kernel", "thiserror v2.0.0\nsyn v2.0.0").is_empty());
+    }
+
+    #[test]
+    fn a_star_does_not_cross_folders() {
+        assert!(matches("tests/*", "tests/e2e"));
+        assert!(!matches("services/*", "services/ingest/domain"));
+        assert!(!matches("crates/backend-*", "crates/backend-"));
+    }
+}
