@@ -73,6 +73,17 @@ reasons! {
     DATA_CORRUPT => Corrupt, "stored data is not what was written";
     ERASED => NotFound, "this has been erased";
     // Append the reasons of a service below, under a comment with its name.
+    // Accounts.
+    INVALID_CREDENTIALS => Unauthenticated, "e-mail address or password is wrong";
+    VERIFICATION_FAILED => Rejected, "the code or the client is not the right one, or the registration is over";
+    SESSION_ENDED => Unauthenticated, "this session has ended; sign in again";
+    ACCOUNT_CLOSING => Rejected, "the account is closing; reopen it first";
+    ACCOUNT_NOT_CLOSING => Rejected, "the account is not closing";
+    INVITATION_NOT_VALID => Rejected, "the invitation is unknown, taken or over";
+    ALREADY_MEMBER => Exists, "the account is a member of this home already";
+    LAST_OWNER => Rejected, "a home needs an owner; hand it over first";
+    ROLE_ABOVE_OWN => Forbidden, "nobody grants or takes a role above her own";
+    AREA_NAME_TAKEN => Exists, "an area of this home has that name";
 }
 
 #[cfg(test)]
