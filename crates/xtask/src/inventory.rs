@@ -80,7 +80,7 @@ fn render(pool: &DescriptorPool) -> Result<String> {
             leaves.iter().partition(|it| is_personal(it));
         let _ = write!(
             page,
-            "\n## {package}\n\n{} fields of personal data, {} others.\n",
+            "\n## {package}\n\nPersonal fields: {}. Others: {}.\n",
             personal.len(),
             technical.len()
         );
@@ -171,7 +171,7 @@ message Account {
         let expected = "
 ## hearth.demo.v1
 
-1 fields of personal data, 1 others.
+Personal fields: 1. Others: 1.
 
 | field | type | category | purpose | retention |
 | --- | --- | --- | --- | --- |
