@@ -25,10 +25,6 @@ fn main() -> Result<(), Box<dyn Error>> {
         .include_source_info(true)
         .include_imports(true)
         .open_files(&files)?;
-    fs::write(
-        out.join("documented.binpb"),
-        documented.encode_file_descriptor_set(),
-    )?;
     // ... and stay out of what the server answers to reflection. The bytes are protox's own: they keep the options that
     // are extensions, which `prost_types::FileDescriptorSet` would drop.
     let mut plain = Compiler::new([&root])?;
