@@ -77,6 +77,8 @@ pub trait Aggregate: Decider {
     /// A number that changes whenever the state's encoding does: older snapshots are then ignored. A record's
     /// decoder must read every schema ever released.
     const STATE_SCHEMA: u32;
+    /// At least so many requests are remembered, however old. Records that are idempotent by themselves say 0.
+    const REMEMBER: usize = 256;
 
     /// The stored form of an event, without its parts.
     fn encode_event(event: &Self::Event) -> EncodedEvent;

@@ -313,7 +313,10 @@ impl Engine {
             version: next.version,
             decided_at: now.micros(),
         });
-        forget(&mut next.remembered, now);
+        if A::REMEMBER == 0 {
+            next.remembered.clear();
+        }
+        forget(&mut next.remembered, A::REMEMBER, now);
         let bytes =
             Bytes::from(commit::<A>(call, loaded, &next, &mut events, now)?.encode_to_vec());
         let Some(position) = self.settle::<A>(call.commit, loaded, &bytes).await? else {

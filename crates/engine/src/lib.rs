@@ -5,21 +5,39 @@
 //! `decide` left clear and carries the rest as it came. Nothing is acknowledged before the log has it.
 
 pub mod aggregate;
+pub mod cache;
 pub mod call;
+pub mod consumer;
 pub mod envelope;
 mod error;
 mod execute;
 pub mod hashing;
 mod loaded;
+pub mod parking;
 mod purge;
+pub mod relay;
 mod snapshot;
+pub mod stamp;
 #[cfg(test)]
 mod tests;
+pub mod timers;
+pub mod token;
+pub mod view;
+pub mod watermark;
 
 pub use aggregate::{Aggregate, CodecError, EncodedEvent, Life, Stored};
+pub use cache::{FactCache, Stale};
 pub use call::{Actor, Call, Outcome};
+pub use consumer::{Consume, ConsumeError, Consumer};
 pub use envelope::{Commit, CommitKind, StoredEvent};
 pub use error::{ExecuteError, store_failure};
 pub use execute::{Engine, EngineOptions};
 pub use hashing::{Hasher, random_id};
 pub use loaded::Loaded;
+pub use parking::Parking;
+pub use relay::{Publication, PublishedFacts, Publisher, Relay, RelayError, Target};
+pub use stamp::Stamp;
+pub use timers::{Fire, Timer, Timers};
+pub use token::CommitToken;
+pub use view::{Projection, Rows, View};
+pub use watermark::Watermarks;

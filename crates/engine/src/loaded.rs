@@ -14,11 +14,9 @@ use crate::envelope::{Commit, Remembered, StoredEvent, StoredPart, StoredState};
 use crate::error::ExecuteError;
 use crate::hashing::link;
 
-/// At least so many requests are remembered.
-const REMEMBER_AT_LEAST: usize = 256;
-/// And at least for so long.
+/// Requests are remembered at least for so long.
 const REMEMBER_FOR: Duration = Duration::from_secs(24 * 3600);
-/// And never more than so many, whatever the rate: 4,096 requests a day on one aggregate is far above its limits.
+/// And never more than so many, whatever the rate: far above the limits of any aggregate.
 const REMEMBER_AT_MOST: usize = 4096;
 
 /// An aggregate's state and the place of its log that the state stands for.
@@ -57,7 +55,13 @@ impl<A: Aggregate> Clone for Loaded<A> {
 
 impl<A: Aggregate> std::fmt::Debug for Loaded<A> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Loaded({} {} v{})", A::KIND, self.id.as_simple(), self.version)
+        write!(
+            f,
+            "Loaded({} {} v{})",
+            A::KIND,
+            self.id.as_simple(),
+            self.version
+        )
     }
 }
 
@@ -155,7 +159,7 @@ impl<A: Aggregate> Loaded<A> {
             version: commit.version,
             decided_at: commit.decided_at,
         });
-        forget(&mut self.remembered, commit.decided_at());
+        forget(&mut self.remembered, A::REMEMBER, commit.decided_at());
     }
 
     /// The stored form of the state after a commit, for a record or a snapshot.
@@ -169,9 +173,9 @@ impl<A: Aggregate> Loaded<A> {
 }
 
 /// Drops what need not be remembered any more at `now`.
-pub(crate) fn forget(remembered: &mut VecDeque<Remembered>, now: Timestamp) {
+pub(crate) fn forget(remembered: &mut VecDeque<Remembered>, at_least: usize, now: Timestamp) {
     let oldest = now.minus(REMEMBER_FOR).micros();
-    while remembered.len() > REMEMBER_AT_LEAST
+    while remembered.len() > at_least
         && (remembered.len() > REMEMBER_AT_MOST
             || remembered
                 .front()

@@ -150,6 +150,8 @@ pub enum Purpose {
     Profile,
     /// An account's notices.
     Inbox,
+    /// Where an account's notices go: addresses, for as long as the account lives.
+    Delivery,
     /// What must outlive closing, each category with its own period.
     Records,
     /// A home's names of areas and devices.
@@ -180,6 +182,7 @@ impl Purpose {
             Self::Media(class) => 0x0700 | class.number() as u16,
             Self::Hashing => 0x0800,
             Self::Signing => 0x0900,
+            Self::Delivery => 0x0a00,
         }
     }
 
@@ -197,6 +200,7 @@ impl Purpose {
             (7, class) => RetentionClass::from_number(class).map(Self::Media),
             (8, 0) => Some(Self::Hashing),
             (9, 0) => Some(Self::Signing),
+            (10, 0) => Some(Self::Delivery),
             _ => None,
         }
     }
@@ -210,7 +214,12 @@ impl Purpose {
             Self::Telemetry(class) | Self::Media(class) => Some(class),
             Self::Signals => Some(RetentionClass::Days7),
             Self::Inbox => Some(RetentionClass::Days90),
-            Self::Profile | Self::Records | Self::Home | Self::Hashing | Self::Signing => None,
+            Self::Profile
+            | Self::Delivery
+            | Self::Records
+            | Self::Home
+            | Self::Hashing
+            | Self::Signing => None,
         }
     }
 }
@@ -225,6 +234,7 @@ mod tests {
         let purposes = [
             Purpose::Profile,
             Purpose::Inbox,
+            Purpose::Delivery,
             Purpose::Records,
             Purpose::Home,
             Purpose::Signals,

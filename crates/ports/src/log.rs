@@ -199,6 +199,15 @@ impl Position {
         (i64::from(self.generation & 0x7fff) << 48) | sequence
     }
 
+    /// A position before this one and after every message before it.
+    #[must_use]
+    pub const fn before(self) -> Self {
+        Self {
+            generation: self.generation,
+            sequence: self.sequence.saturating_sub(1),
+        }
+    }
+
     /// 12 bytes that sort as the position does.
     #[must_use]
     pub fn to_bytes(self) -> [u8; 12] {

@@ -1,0 +1,213 @@
+//! The cache of a service's facts: what each process knows of memberships, sessions, claims and fences.
+//!
+//! It follows the live tail of STATE; a subject that it does not hold is loaded by a leader read, begun
+//! after the tail is open, and of two values the one at the higher position stays. When the tail is lost,
+//! everything is forgotten. When its watermark is older than 10 s it answers [`Stale`]: never an old yes,
+//! never a false no.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::StreamExt;
+use hearth_kernel::Service;
+use hearth_ports::{Clock, Family, Log, Message, Position, Read, StoreError, Stream, Subject};
+use moka::ops::compute::Op;
+use moka::sync::Cache;
+use tokio::sync::watch;
+use uuid::Uuid;
+
+use crate::stamp::Stamp;
+use crate::token::CommitToken;
+use crate::watermark::Watermarks;
+
+/// Knowledge older than this is not acted upon (DESIGN section 3).
+const STALE_AFTER: Duration = Duration::from_secs(10);
+
+/// The cache does not know well enough to answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("knowledge of this service's facts is stale")]
+pub struct Stale;
+
+#[derive(Clone)]
+struct Entry {
+    position: Position,
+    /// The message; `None`: there is no such fact.
+    value: Option<Bytes>,
+}
+
+/// The facts of one service. Cheap to clone.
+#[derive(Clone)]
+pub struct FactCache {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    service: Service,
+    log: Arc<dyn Log>,
+    clock: Arc<dyn Clock>,
+    watermarks: Watermarks,
+    entries: Cache<String, Entry>,
+    /// Grows each time everything is forgotten: a load that began before does not put its answer in.
+    life: AtomicU64,
+    /// How far the tail has been read; `None` while there is no tail.
+    read: watch::Sender<Option<Position>>,
+}
+
+impl FactCache {
+    /// A cache that holds at most `capacity` facts and knows nothing yet. Supervise [`FactCache::run`].
+    #[must_use]
+    pub fn new(
+        service: Service,
+        log: Arc<dyn Log>,
+        clock: Arc<dyn Clock>,
+        watermarks: Watermarks,
+        capacity: u64,
+    ) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                service,
+                log,
+                clock,
+                watermarks,
+                entries: Cache::new(capacity),
+                life: AtomicU64::new(0),
+                read: watch::Sender::new(None),
+            }),
+        }
+    }
+
+    /// Follows the tail until it is lost; supervise it.
+    ///
+    /// # Errors
+    /// When the log fails. Everything is forgotten then.
+    pub async fn run(&self) -> Result<(), StoreError> {
+        let outcome = self.follow().await;
+        self.forget();
+        outcome
+    }
+
+    async fn follow(&self) -> Result<(), StoreError> {
+        let inner = &*self.inner;
+        self.forget();
+        let stream = Stream::new(Family::State, inner.service);
+        let head = inner.log.head(stream).await?.unwrap_or(Position::START);
+        let mut tail = inner.log.tail(stream, head);
+        inner.read.send_replace(Some(head));
+        while let Some(message) = tail.next().await {
+            let message = message?;
+            let position = message.position;
+            self.learn(message.subject.tokens().to_owned(), entry(Some(message)));
+            inner.read.send_replace(Some(position));
+        }
+        Ok(())
+    }
+
+    /// Forgets everything, as after a lost connection.
+    pub fn forget(&self) {
+        self.inner.read.send_replace(None);
+        self.inner.life.fetch_add(1, Ordering::SeqCst);
+        self.inner.entries.invalidate_all();
+    }
+
+    fn learn(&self, key: String, new: Entry) {
+        self.inner
+            .entries
+            .entry(key)
+            .and_compute_with(|old| match old {
+                Some(old) if old.value().position >= new.position => Op::Nop,
+                _ => Op::Put(new),
+            });
+    }
+
+    /// Whether what it knows is young enough to act upon.
+    #[must_use]
+    pub fn is_fresh(&self) -> bool {
+        let inner = &*self.inner;
+        let mark = *inner.watermarks.newest(inner.service).borrow();
+        let read = *inner.read.borrow();
+        read.is_some_and(|read| read >= mark.state)
+            && inner.clock.now().since(mark.at) <= STALE_AFTER
+            && mark.at > hearth_kernel::Timestamp::EPOCH
+    }
+
+    /// The last value of a fact, its whole message. `None`: there is none, or it has ended.
+    ///
+    /// # Errors
+    /// `Stale` when that cannot be known now.
+    pub async fn get(&self, kind: &str, id: impl Into<Uuid>) -> Result<Option<Bytes>, Stale> {
+        if !self.is_fresh() && !self.freshen().await {
+            return Err(Stale);
+        }
+        let inner = &*self.inner;
+        let subject = Subject::fact(inner.service, kind, id);
+        if let Some(entry) = inner.entries.get(subject.tokens()) {
+            return Ok(entry.value);
+        }
+        let life = inner.life.load(Ordering::SeqCst);
+        let loaded = inner
+            .log
+            .last(&subject, Read::Leader)
+            .await
+            .map_err(|_| Stale)?;
+        let entry = entry(loaded);
+        if inner.life.load(Ordering::SeqCst) != life {
+            return Err(Stale);
+        }
+        self.learn(subject.tokens().to_owned(), entry.clone());
+        // The tail may have brought a newer one while we were reading.
+        Ok(inner
+            .entries
+            .get(subject.tokens())
+            .map_or(entry.value, |known| known.value))
+    }
+
+    /// The tail may be a moment behind a watermark that was just heard: waits for it, shortly.
+    async fn freshen(&self) -> bool {
+        let mut read = self.inner.read.subscribe();
+        let newest = self.inner.watermarks.newest(self.inner.service);
+        let caught_up = read.wait_for(|read| read.is_some_and(|at| at >= newest.borrow().state));
+        let _ = tokio::time::timeout(Duration::from_millis(250), caught_up).await;
+        self.is_fresh()
+    }
+
+    /// Waits until it knows everything up to a commit of its service. The caller bounds the wait.
+    pub async fn reached(&self, token: CommitToken) {
+        let inner = &*self.inner;
+        if token.service != inner.service {
+            return;
+        }
+        let mut newest = inner.watermarks.newest(inner.service);
+        let covers = newest
+            .wait_for(|mark| mark.evt >= token.position)
+            .await
+            .map(|mark| *mark);
+        let Ok(mark) = covers else { return };
+        let mut read = inner.read.subscribe();
+        let _ = read
+            .wait_for(|read| read.is_some_and(|at| at >= mark.state))
+            .await;
+    }
+
+    /// The messages of the tail from now on, as they are learned: for open streams that must end when a
+    /// membership does.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<Option<Position>> {
+        self.inner.read.subscribe()
+    }
+}
+
+fn entry(message: Option<Message>) -> Entry {
+    let Some(message) = message else {
+        return Entry {
+            position: Position::START,
+            value: None,
+        };
+    };
+    let gone = Stamp::read(&message.bytes).is_some_and(|stamp| stamp.gone);
+    Entry {
+        position: message.position,
+        value: (!gone).then_some(message.bytes),
+    }
+}

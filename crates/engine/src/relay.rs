@@ -1,0 +1,413 @@
+//! The relay: publishes a service's INT and STATE from its EVT, each message once and in order.
+//!
+//! It appends under the target stream's expected last position, so a rival relay loses and starts again. Per
+//! target it resumes behind that stream's newest message, whose [`Stamp`] says which commit and which of the
+//! commit's messages it is. Messages of INT end after 30 days and facts may be purged, so a marker in
+//! STATE, written hourly and before each purge, says the same.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::{FutureExt, StreamExt};
+use hearth_kernel::{Service, Timestamp};
+use hearth_ports::{
+    Clock, Expected, Family, Log, Message, Position, Purge, StoreError, Stream, Subject,
+};
+use tokio::sync::watch;
+use uuid::Uuid;
+
+use crate::aggregate::CodecError;
+use crate::envelope::Commit;
+use crate::parking::Parking;
+use crate::stamp::{Progress, Stamp};
+use crate::watermark::{IDLE, Watermark, announce};
+
+/// How often the marker is written and old messages are dropped.
+const HOUSEKEEPING: Duration = Duration::from_secs(3600);
+/// How long events stay published.
+const INT_PERIOD: Duration = Duration::from_secs(30 * 86_400);
+/// How long an ended fact stays, so that slow caches see its end.
+const GONE_PERIOD: Duration = Duration::from_secs(86_400);
+/// The kind of the marker's subject.
+const MARKER: &str = "relay";
+/// Messages per page of housekeeping.
+const PAGE: usize = 256;
+
+/// Where a published message goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// To INT: what happened.
+    Event {
+        /// The event's name, one token.
+        name: &'static str,
+        /// Its schema's major version.
+        major: u32,
+        /// The home or account it is about.
+        id: Uuid,
+    },
+    /// To STATE: what is so now.
+    Fact {
+        /// The fact's kind, one token.
+        kind: &'static str,
+        /// What it is about.
+        id: Uuid,
+        /// Whether the fact has ended.
+        gone: bool,
+    },
+}
+
+/// A message that a commit makes public.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Publication {
+    /// Where it goes.
+    pub target: Target,
+    /// The fields of its envelope after the stamp, encoded.
+    pub body: Vec<u8>,
+}
+
+/// Why a commit could not be published.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum RelayError {
+    /// The log failed: the relay starts again.
+    #[error("the log failed")]
+    Store(#[from] StoreError),
+    /// The commit cannot be read: its aggregate is parked.
+    #[error("a commit cannot be published")]
+    Codec(#[from] CodecError),
+    /// The stream it follows ended.
+    #[error("the stream ended")]
+    Ended,
+}
+
+/// Reads the facts that stand published, for facts that are folded from their former value.
+#[derive(Clone)]
+pub struct PublishedFacts {
+    log: Arc<dyn Log>,
+    service: Service,
+}
+
+impl PublishedFacts {
+    /// The last value of a fact of this service: its whole message, unless the fact has ended.
+    ///
+    /// # Errors
+    /// When the log does not answer.
+    pub async fn current(&self, kind: &str, id: Uuid) -> Result<Option<Bytes>, StoreError> {
+        let subject = Subject::fact(self.service, kind, id);
+        let last = self.log.last(&subject, hearth_ports::Read::Leader).await?;
+        let live = |message: &Message| Stamp::read(&message.bytes).is_none_or(|stamp| !stamp.gone);
+        Ok(last.filter(live).map(|message| message.bytes))
+    }
+}
+
+/// What a service publishes. Must answer the same for the same commit and the same facts, and folding a
+/// commit into a fact that already has it must change nothing.
+#[async_trait]
+pub trait Publisher: Send + Sync + 'static {
+    /// The messages of a commit, in order; at most one per fact.
+    ///
+    /// # Errors
+    /// `Codec` parks the aggregate; `Store` starts the relay again.
+    async fn publish(
+        &self,
+        commit: &Commit,
+        facts: &PublishedFacts,
+    ) -> Result<Vec<Publication>, RelayError>;
+}
+
+/// The relay of one service.
+pub struct Relay {
+    service: Service,
+    log: Arc<dyn Log>,
+    clock: Arc<dyn Clock>,
+    parking: Parking,
+    publisher: Arc<dyn Publisher>,
+    passed: watch::Sender<Position>,
+}
+
+/// One target stream, as the relay knows it.
+struct TargetStream {
+    stream: Stream,
+    head: Option<Position>,
+    progress: Progress,
+}
+
+impl Relay {
+    /// A relay that is not running yet.
+    #[must_use]
+    pub fn new(
+        service: Service,
+        log: Arc<dyn Log>,
+        clock: Arc<dyn Clock>,
+        parking: Parking,
+        publisher: Arc<dyn Publisher>,
+    ) -> Self {
+        let passed = watch::Sender::new(Position::START);
+        Self {
+            service,
+            log,
+            clock,
+            parking,
+            publisher,
+            passed,
+        }
+    }
+
+    /// Up to which commit everything is published.
+    #[must_use]
+    pub fn passed(&self) -> watch::Receiver<Position> {
+        self.passed.subscribe()
+    }
+
+    /// Publishes until something fails; supervise it.
+    ///
+    /// # Errors
+    /// See [`RelayError`]. Running again resumes where the targets stand.
+    pub async fn run(&self) -> Result<(), RelayError> {
+        let marker = self.marker().await?;
+        let mut int = self.target(Family::Int, marker).await?;
+        let mut state = self.target(Family::State, marker).await?;
+        let from = int
+            .progress
+            .complete_through()
+            .min(state.progress.complete_through());
+        let mut processed = from;
+        self.passed.send_replace(from);
+        let parked = self.parking.load().await?;
+        let mut tail = self.log.tail(Stream::new(Family::Evt, self.service), from);
+        let mut housekeeping = self.clock.now().plus(HOUSEKEEPING);
+        loop {
+            if self.clock.now() >= housekeeping {
+                self.mark(processed, &mut state).await?;
+                self.housekeep().await?;
+                housekeeping = self.clock.now().plus(HOUSEKEEPING);
+            }
+            let next = match tail.next().now_or_never() {
+                Some(next) => next,
+                None => {
+                    self.announce(processed, &int, &state).await?;
+                    tokio::select! {
+                        next = tail.next() => next,
+                        () = tokio::time::sleep(IDLE) => continue,
+                    }
+                }
+            };
+            let message = next.ok_or(RelayError::Ended)??;
+            if !parked.holds(&message.subject) {
+                match self.relay(&message, &mut int, &mut state).await {
+                    Err(RelayError::Codec(error)) => {
+                        self.parking.park(&parked, &message, &error).await?;
+                    }
+                    other => other?,
+                }
+            }
+            processed = message.position;
+            self.passed.send_replace(processed);
+        }
+    }
+
+    async fn relay(
+        &self,
+        message: &Message,
+        int: &mut TargetStream,
+        state: &mut TargetStream,
+    ) -> Result<(), RelayError> {
+        let commit = Commit::read(&message.bytes)?;
+        let facts = PublishedFacts {
+            log: Arc::clone(&self.log),
+            service: self.service,
+        };
+        let publications = self.publisher.publish(&commit, &facts).await?;
+        let is_event =
+            |publication: &&Publication| matches!(publication.target, Target::Event { .. });
+        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        let events = count(publications.iter().filter(is_event).count());
+        let facts = count(publications.len()).saturating_sub(events);
+        let (mut event, mut fact) = (0, 0);
+        for publication in &publications {
+            let (target, index, of) = match publication.target {
+                Target::Event { .. } => (&mut *int, &mut event, events),
+                Target::Fact { .. } => (&mut *state, &mut fact, facts),
+            };
+            if !target.progress.covers(message.position, *index) {
+                let stamp = stamp(self.service, &commit, message.position, (*index, of));
+                self.publish(publication, stamp, target).await?;
+            }
+            *index += 1;
+        }
+        Ok(())
+    }
+
+    async fn publish(
+        &self,
+        publication: &Publication,
+        mut stamp: Stamp,
+        target: &mut TargetStream,
+    ) -> Result<(), RelayError> {
+        let subject = match publication.target {
+            Target::Event { name, major, id } => Subject::event(self.service, name, major, id),
+            Target::Fact { kind, id, gone } => {
+                stamp.gone = gone;
+                Subject::fact(self.service, kind, id)
+            }
+        };
+        let bytes = stamp.wrap(&publication.body);
+        let position = self
+            .log
+            .append(&subject, Expected::Stream(target.head), bytes)
+            .await?;
+        target.head = Some(position);
+        target.progress = stamp.progress();
+        Ok(())
+    }
+
+    async fn target(&self, family: Family, marker: Progress) -> Result<TargetStream, RelayError> {
+        let stream = Stream::new(family, self.service);
+        // The head first: what a rival appends after it makes our first append fail.
+        let head = self.log.head(stream).await?;
+        let newest = self.log.newest(stream).await?;
+        let progress = newest
+            .and_then(|message| Stamp::read(&message.bytes))
+            .map(|s| s.progress());
+        let progress = progress.unwrap_or_default();
+        let later = if (marker.evt, marker.done) > (progress.evt, progress.done) {
+            marker
+        } else {
+            progress
+        };
+        Ok(TargetStream {
+            stream,
+            head,
+            progress: later,
+        })
+    }
+
+    fn marker_subject(&self) -> Subject {
+        Subject::fact(self.service, MARKER, marker_id(self.service))
+    }
+
+    async fn marker(&self) -> Result<Progress, RelayError> {
+        let last = self
+            .log
+            .last(&self.marker_subject(), hearth_ports::Read::Leader)
+            .await?;
+        let stamp = last.and_then(|message| Stamp::read(&message.bytes));
+        Ok(stamp.map(|stamp| stamp.progress()).unwrap_or_default())
+    }
+
+    /// Writes that every message of every commit up to `processed` is published.
+    async fn mark(&self, processed: Position, state: &mut TargetStream) -> Result<(), RelayError> {
+        let stamp = Stamp {
+            source: self.service.name().to_owned(),
+            evt: Some(processed.into()),
+            // More than any commit has: the marker covers the whole of its commit.
+            index: u32::MAX - 1,
+            of: u32::MAX,
+            occurred_at_micros: self.clock.now().micros(),
+            ..Stamp::default()
+        };
+        let bytes = stamp.wrap(&[]);
+        let subject = self.marker_subject();
+        let position = self
+            .log
+            .append(&subject, Expected::Stream(state.head), bytes)
+            .await?;
+        state.head = Some(position);
+        state.progress = stamp.progress();
+        Ok(())
+    }
+
+    async fn announce(
+        &self,
+        processed: Position,
+        int: &TargetStream,
+        state: &TargetStream,
+    ) -> Result<(), RelayError> {
+        let at = self.clock.now();
+        let head = self
+            .log
+            .head(Stream::new(Family::Evt, self.service))
+            .await?;
+        if head.is_some_and(|head| head > processed) {
+            return Ok(());
+        }
+        let watermark = Watermark {
+            source: self.service.name().to_owned(),
+            at_micros: at.micros(),
+            evt: Some(head.unwrap_or(Position::START).into()),
+            int: Some(int.head.unwrap_or(Position::START).into()),
+            state: Some(state.head.unwrap_or(Position::START).into()),
+        };
+        debug_assert_eq!(int.stream.family, Family::Int);
+        announce(&*self.log, self.service, &watermark).await?;
+        Ok(())
+    }
+
+    /// Drops events past their period and facts that ended a day ago. The marker is written before.
+    async fn housekeep(&self) -> Result<(), RelayError> {
+        let now = self.clock.now();
+        self.trim_events(now.minus(INT_PERIOD)).await?;
+        let stream = Stream::new(Family::State, self.service);
+        let mut after = Position::START;
+        loop {
+            let page = self.log.page(stream, after, PAGE).await?;
+            for message in &page {
+                let gone = Stamp::read(&message.bytes).is_some_and(|stamp| stamp.gone);
+                if gone && message.recorded_at <= now.minus(GONE_PERIOD) {
+                    self.log
+                        .purge(&message.subject, message.position, Purge::All)
+                        .await?;
+                }
+            }
+            match page.last() {
+                Some(last) if page.len() == PAGE => after = last.position,
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    async fn trim_events(&self, before: Timestamp) -> Result<(), RelayError> {
+        let stream = Stream::new(Family::Int, self.service);
+        let mut after = Position::START;
+        loop {
+            let page = self.log.page(stream, after, PAGE).await?;
+            let first_young = page.iter().find(|message| message.recorded_at >= before);
+            if let Some(young) = first_young {
+                return Ok(self.log.trim(stream, young.position).await?);
+            }
+            match page.last() {
+                Some(last) if page.len() == PAGE => after = last.position,
+                Some(last) => {
+                    let next = Position {
+                        sequence: last.position.sequence + 1,
+                        ..last.position
+                    };
+                    return Ok(self.log.trim(stream, next).await?);
+                }
+                None => return Ok(()),
+            }
+        }
+    }
+}
+
+fn stamp(service: Service, commit: &Commit, evt: Position, (index, of): (u32, u32)) -> Stamp {
+    Stamp {
+        source: service.name().to_owned(),
+        evt: Some(evt.into()),
+        rec: None,
+        index,
+        of,
+        occurred_at_micros: commit.decided_at,
+        trace: commit.trace.clone(),
+        commit: commit.id.clone(),
+        gone: false,
+    }
+}
+
+/// The id of a service's marker: its number, and zeros.
+fn marker_id(service: Service) -> Uuid {
+    let mut bytes = [0; 16];
+    bytes[15] = service.number();
+    Uuid::from_bytes(bytes)
+}

@@ -1,0 +1,177 @@
+//! Durable timers: something to do at a time, minutes or years ahead, once in effect.
+//!
+//! A timer is a row, put at the position of the message that asked for it, so setting it again changes
+//! nothing. It is fired at least once and then deleted at that same position; what it does must carry a
+//! commit id that the timer's id decides.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use hearth_kernel::{Service, Timestamp};
+use hearth_ports::{Clock, Documents, Position, Range, StoreError, Table};
+use tokio::sync::Notify;
+use uuid::Uuid;
+
+use crate::consumer::ConsumeError;
+
+const TABLE: Table = Table("engine_timers");
+/// Timers per look.
+const PAGE: usize = 256;
+/// Another process may have set a timer: look at least so often.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// A timer that is due.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Timer {
+    /// When it was due.
+    pub due: Timestamp,
+    /// Its id: the same for every firing.
+    pub id: Uuid,
+    /// What to do: a constant of the service and its own encoding.
+    pub task: Bytes,
+}
+
+/// What is done when a timer fires.
+#[async_trait]
+pub trait Fire: Send + Sync + 'static {
+    /// Does it; may be asked again for the same timer.
+    ///
+    /// # Errors
+    /// `Retry` fires it again later, `Poison` drops it with an alarm.
+    async fn fire(&self, timer: &Timer) -> Result<(), ConsumeError>;
+}
+
+/// The timers of one service. Cheap to clone.
+#[derive(Clone)]
+pub struct Timers {
+    service: Service,
+    documents: Arc<dyn Documents>,
+    clock: Arc<dyn Clock>,
+    changed: Arc<Notify>,
+}
+
+impl Timers {
+    /// The timers of a service.
+    #[must_use]
+    pub fn new(service: Service, documents: Arc<dyn Documents>, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            service,
+            documents,
+            clock,
+            changed: Arc::default(),
+        }
+    }
+
+    fn partition(&self) -> Vec<u8> {
+        self.service.name().as_bytes().to_vec()
+    }
+
+    /// Sets a timer, as of the position of the message that asks for it.
+    ///
+    /// # Errors
+    /// When the store fails; setting it again is harmless.
+    pub async fn set(&self, at: Position, timer: &Timer) -> Result<(), StoreError> {
+        let (partition, key) = (self.partition(), key(timer.due, timer.id));
+        self.documents
+            .put(TABLE, &partition, &key, at.stamp(), timer.task.clone())
+            .await?;
+        self.changed.notify_one();
+        Ok(())
+    }
+
+    /// Cancels a timer, as of the position of the message that asks for it.
+    ///
+    /// # Errors
+    /// When the store fails; cancelling it again is harmless.
+    pub async fn cancel(&self, at: Position, due: Timestamp, id: Uuid) -> Result<(), StoreError> {
+        self.documents
+            .delete(TABLE, &self.partition(), &key(due, id), at.stamp())
+            .await
+    }
+
+    /// Fires what is due until something fails; supervise it.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn run(&self, handler: &dyn Fire) -> Result<(), StoreError> {
+        loop {
+            let now = self.clock.now();
+            let range = Range {
+                until: Some(key(now.plus(Duration::from_micros(1)), Uuid::nil())),
+                ..Range::all(PAGE)
+            };
+            let due = self
+                .documents
+                .range(TABLE, &self.partition(), range)
+                .await?;
+            let mut waiting = false;
+            for row in &due {
+                let Some((due, id)) = read_key(&row.key) else {
+                    continue;
+                };
+                let timer = Timer {
+                    due,
+                    id,
+                    task: row.value.clone(),
+                };
+                match handler.fire(&timer).await {
+                    Ok(()) => {}
+                    Err(ConsumeError::Retry(why)) => {
+                        tracing::warn!(service = %self.service, error = %why, "timer not done, firing again");
+                        waiting = true;
+                        continue;
+                    }
+                    Err(ConsumeError::Poison(why)) => {
+                        tracing::error!(service = %self.service, error = %why, "timer dropped");
+                    }
+                }
+                self.documents
+                    .delete(TABLE, &self.partition(), &row.key, row.stamp)
+                    .await?;
+            }
+            if due.len() == PAGE && !waiting {
+                continue;
+            }
+            let next = self.next_due(now).await?;
+            let look = now.plus(LOOK_EVERY);
+            tokio::select! {
+                () = self.clock.sleep_until(next.unwrap_or(look).min(look)) => {}
+                () = self.changed.notified() => {}
+            }
+        }
+    }
+
+    /// The first timer after `now`.
+    async fn next_due(&self, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
+        let from = Some(key(now.plus(Duration::from_micros(1)), Uuid::nil()));
+        let range = Range {
+            from,
+            ..Range::all(1)
+        };
+        let rows = self
+            .documents
+            .range(TABLE, &self.partition(), range)
+            .await?;
+        Ok(rows
+            .first()
+            .and_then(|row| read_key(&row.key))
+            .map(|(due, _)| due))
+    }
+}
+
+/// Sorts by due time, then id. Times before 1970 are never due times.
+fn key(due: Timestamp, id: Uuid) -> Vec<u8> {
+    let mut key = due.micros().max(0).to_be_bytes().to_vec();
+    key.extend_from_slice(id.as_bytes());
+    key
+}
+
+fn read_key(key: &[u8]) -> Option<(Timestamp, Uuid)> {
+    let (due, id) = key.split_first_chunk::<8>()?;
+    Some((
+        Timestamp::from_micros(i64::from_be_bytes(*due)),
+        Uuid::from_slice(id).ok()?,
+    ))
+}

@@ -1,0 +1,259 @@
+//! Views: rows in Documents, folded from EVT and STATE, that can be dropped and rebuilt at any time.
+//!
+//! Each row is fed by one aggregate and put at the position of the message that made it, so a repeated or
+//! late write changes nothing, and two writers cannot disagree. A rebuild fills a new version beside the
+//! old one and then swaps.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use hearth_ports::{Document, Documents, Log, Message, Position, Range, StoreError, Stream, Table};
+use tokio::sync::Mutex;
+
+use crate::consumer::{Consume, ConsumeError};
+
+const VERSIONS: Table = Table("engine_views");
+/// Messages per page of a rebuild, and partitions per page of a sweep.
+const PAGE: usize = 512;
+
+/// The fold of one view.
+#[async_trait]
+pub trait Projection: Send + Sync + 'static {
+    /// The view's name and the table its rows lie in: `<service>_<plural>`.
+    const TABLE: Table;
+
+    /// The streams it is folded from: EVT of its own service, STATE of any. Never INT, which ends.
+    fn sources(&self) -> Vec<Stream>;
+
+    /// Puts and deletes the rows that a message makes so. May not read rows: it must give the same for the
+    /// same messages of one aggregate in any interleaving with others.
+    ///
+    /// # Errors
+    /// See [`ConsumeError`].
+    async fn project(&self, message: &Message, rows: &Rows<'_>) -> Result<(), ConsumeError>;
+}
+
+/// The rows of one version of a view, written at one position.
+pub struct Rows<'a> {
+    documents: &'a dyn Documents,
+    table: Table,
+    version: u32,
+    stamp: i64,
+}
+
+impl Rows<'_> {
+    /// Puts a row.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn put(
+        &self,
+        partition: &[u8],
+        key: &[u8],
+        value: impl Into<Bytes> + Send,
+    ) -> Result<(), StoreError> {
+        let partition = versioned(self.version, partition);
+        self.documents
+            .put(self.table, &partition, key, self.stamp, value.into())
+            .await
+    }
+
+    /// Deletes a row.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn delete(&self, partition: &[u8], key: &[u8]) -> Result<(), StoreError> {
+        self.documents
+            .delete(
+                self.table,
+                &versioned(self.version, partition),
+                key,
+                self.stamp,
+            )
+            .await
+    }
+
+    /// Deletes a whole partition.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn drop_partition(&self, partition: &[u8]) -> Result<(), StoreError> {
+        let partition = versioned(self.version, partition);
+        self.documents
+            .drop_partition(self.table, &partition, self.stamp)
+            .await
+    }
+}
+
+fn versioned(version: u32, partition: &[u8]) -> Vec<u8> {
+    let mut out = version.to_be_bytes().to_vec();
+    out.extend_from_slice(partition);
+    out
+}
+
+/// A view: its projection and its rows. Give it to a [`crate::Consumer`]; share it with readers.
+pub struct View<P> {
+    projection: P,
+    log: Arc<dyn Log>,
+    documents: Arc<dyn Documents>,
+    version: AtomicU32,
+    /// Held while a message is projected, and while a rebuild swaps.
+    writing: Mutex<()>,
+}
+
+impl<P: Projection> View<P> {
+    /// Opens the view at the version that is current.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn open(
+        projection: P,
+        log: Arc<dyn Log>,
+        documents: Arc<dyn Documents>,
+    ) -> Result<Arc<Self>, StoreError> {
+        let row = documents
+            .get(VERSIONS, P::TABLE.0.as_bytes(), b"current")
+            .await?;
+        let version =
+            row.and_then(|row| row.value.as_ref().try_into().ok().map(u32::from_be_bytes));
+        let version = AtomicU32::new(version.unwrap_or(0));
+        Ok(Arc::new(Self {
+            projection,
+            log,
+            documents,
+            version,
+            writing: Mutex::new(()),
+        }))
+    }
+
+    /// The version whose rows are read.
+    #[must_use]
+    pub fn version(&self) -> u32 {
+        self.version.load(Ordering::SeqCst)
+    }
+
+    /// A row.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn get(&self, partition: &[u8], key: &[u8]) -> Result<Option<Document>, StoreError> {
+        self.documents
+            .get(P::TABLE, &versioned(self.version(), partition), key)
+            .await
+    }
+
+    /// Rows of one partition.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn range(&self, partition: &[u8], range: Range) -> Result<Vec<Document>, StoreError> {
+        self.documents
+            .range(P::TABLE, &versioned(self.version(), partition), range)
+            .await
+    }
+
+    /// Deletes a partition of every version as of now: for erasers.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn erase(&self, partition: &[u8], through: Position) -> Result<(), StoreError> {
+        let partition = versioned(self.version(), partition);
+        self.documents
+            .drop_partition(P::TABLE, &partition, through.stamp())
+            .await
+    }
+
+    /// Builds the next version from the log beside this one, swaps, and deletes the old rows.
+    ///
+    /// # Errors
+    /// When a store fails or a message cannot be projected; then nothing has changed for readers.
+    pub async fn rebuild(&self) -> Result<(), ConsumeError> {
+        let next = self.version() + 1;
+        let mut through: Vec<(Stream, Position)> = self
+            .projection
+            .sources()
+            .into_iter()
+            .map(|s| (s, Position::START))
+            .collect();
+        self.catch_up(next, &mut through).await?;
+        let writing = self.writing.lock().await;
+        self.catch_up(next, &mut through).await?;
+        let value = Bytes::copy_from_slice(&next.to_be_bytes());
+        let name = P::TABLE.0.as_bytes();
+        self.documents
+            .put(VERSIONS, name, b"current", i64::from(next), value)
+            .await?;
+        let old = self.version.swap(next, Ordering::SeqCst);
+        drop(writing);
+        Ok(self.sweep(old).await?)
+    }
+
+    async fn catch_up(
+        &self,
+        version: u32,
+        through: &mut [(Stream, Position)],
+    ) -> Result<(), ConsumeError> {
+        for (stream, position) in through {
+            loop {
+                let page = self.log.page(*stream, *position, PAGE).await?;
+                for message in &page {
+                    self.project(version, message).await?;
+                }
+                match page.last() {
+                    Some(last) => *position = last.position,
+                    None => break,
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn project(&self, version: u32, message: &Message) -> Result<(), ConsumeError> {
+        let stamp = message.position.stamp();
+        let rows = Rows {
+            documents: &*self.documents,
+            table: P::TABLE,
+            version,
+            stamp,
+        };
+        self.projection.project(message, &rows).await
+    }
+
+    /// Deletes every row of an old version.
+    async fn sweep(&self, version: u32) -> Result<(), StoreError> {
+        let mut after = None;
+        loop {
+            let page = self.documents.partitions(P::TABLE, after, PAGE).await?;
+            for partition in page
+                .iter()
+                .filter(|p| p.starts_with(&version.to_be_bytes()))
+            {
+                self.documents
+                    .drop_partition(P::TABLE, partition, i64::MAX)
+                    .await?;
+            }
+            if page.len() < PAGE {
+                return Ok(());
+            }
+            after = page.last().cloned();
+        }
+    }
+}
+
+#[async_trait]
+impl<P: Projection> Consume for Arc<View<P>> {
+    fn name(&self) -> String {
+        format!("view.{}", P::TABLE.0)
+    }
+
+    fn sources(&self) -> Vec<Stream> {
+        self.projection.sources()
+    }
+
+    async fn handle(&self, message: &Message) -> Result<(), ConsumeError> {
+        let _writing = self.writing.lock().await;
+        self.project(self.version(), message).await
+    }
+}
