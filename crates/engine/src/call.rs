@@ -83,7 +83,6 @@ pub struct Call {
 }
 
 /// What a command led to.
-#[derive(Debug)]
 pub struct Outcome<A: Aggregate> {
     /// The state after it.
     pub state: Arc<A::State>,
@@ -98,4 +97,10 @@ pub struct Outcome<A: Aggregate> {
     pub version: u64,
     /// Whether an earlier call with the same id had done it.
     pub repeated: bool,
+}
+
+impl<A: Aggregate> std::fmt::Debug for Outcome<A> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Outcome({} v{}, {} events)", A::KIND, self.version, self.events.len())
+    }
 }

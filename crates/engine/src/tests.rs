@@ -1,1 +1,5 @@
-//! The engine on the in-memory backend.
+//! The engine on the in-memory backend: an aggregate of each style, and everything that follows the log.
+
+mod commands;
+mod followers;
+mod jar;
