@@ -237,7 +237,9 @@ fn generated_series() -> BTreeMap<String, Readings> {
     ];
     let mut series = BTreeMap::new();
     for device in 0..10 {
-        let jitter: Vec<i64> = (0..1_440).map(|_| random(41) as i64 * 1_000).collect();
+        let jitter: Vec<i64> = (0..1_440)
+            .map(|i| (i * 7_919 + device * 13) % 41 * 1_000)
+            .collect();
         for (name, start, spread, scale) in measures {
             let mut now: f64 = start;
             let readings = (0i64..).zip(&jitter).map(|(minute, jitter)| {

@@ -166,14 +166,16 @@ fn nearest(value: f64, power: f64) -> f64 {
 /// The smallest power of ten under which every value comes back bit by bit.
 fn exact_exponent(values: &[f64]) -> Option<u8> {
     let mut exponent = 0u8;
-    for &value in values {
+    let mut passed = 0;
+    for (index, &value) in values.iter().enumerate() {
         while !is_exact(value, *POWERS.get(usize::from(exponent))?) {
             exponent += 1;
+            passed = index;
         }
     }
-    // A value that passed under a smaller power nearly always passes under a larger one: check.
+    // Those that passed under a smaller power nearly always pass under this one: check.
     let power = *POWERS.get(usize::from(exponent))?;
-    values
+    values[..passed]
         .iter()
         .all(|&value| is_exact(value, power))
         .then_some(exponent)

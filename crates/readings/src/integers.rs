@@ -18,37 +18,94 @@ const RUNS: u8 = 3;
 /// Runs are tried only when they are on average this long: below, packing wins.
 const SHORTEST_RUN: usize = 4;
 
+/// The form that [`plan`] chose for a column, and the bytes it will take.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    form: Form,
+    /// Bytes of the encoded column (a few less than that where there are thousands of runs).
+    pub(crate) length: usize,
+}
+
+#[derive(Debug)]
+enum Form {
+    Constant,
+    Frame,
+    Delta,
+    Runs(Vec<i64>, Vec<i64>),
+}
+
 /// Appends `values`. Nothing is written for none.
 pub(crate) fn encode(values: &[i64], out: &mut Vec<u8>) {
-    let Some(&first) = values.first() else { return };
+    encode_as(values, &plan(values), out);
+}
+
+/// The smallest form of `values`.
+pub(crate) fn plan(values: &[i64]) -> Plan {
+    let Some(&first) = values.first() else {
+        return Plan {
+            form: Form::Constant,
+            length: 0,
+        };
+    };
     let breaks = values.windows(2).filter(|pair| pair[0] != pair[1]).count();
     if breaks == 0 {
-        out.push(CONSTANT);
-        put_zigzag(out, first);
-        return;
+        return Plan {
+            form: Form::Constant,
+            length: 1 + zigzag_len(first),
+        };
     }
-    let plain = |i: usize| values[i];
+    let plain = 1 + frame_len(values.len(), |i| values[i]);
     let delta = |i: usize| values[i + 1].wrapping_sub(values[i]);
-    let frame_len = frame_len(values.len(), plain);
-    let delta_len = zigzag_len(first) + self::frame_len(values.len() - 1, delta);
+    let delta = 1 + zigzag_len(first) + frame_len(values.len() - 1, delta);
     if (breaks + 1) * SHORTEST_RUN <= values.len() {
         let (heads, lengths) = runs(values, breaks + 1);
-        let runs_len = 2 + heads_len(&heads) + heads_len(&lengths);
-        if runs_len < frame_len.min(delta_len) {
+        let length =
+            3 + frame_len(heads.len(), |i| heads[i]) + frame_len(lengths.len(), |i| lengths[i]);
+        if length < plain.min(delta) {
+            return Plan {
+                form: Form::Runs(heads, lengths),
+                length,
+            };
+        }
+    }
+    let form = if plain <= delta {
+        Form::Frame
+    } else {
+        Form::Delta
+    };
+    Plan {
+        form,
+        length: plain.min(delta),
+    }
+}
+
+/// Appends `values` in the form planned for them.
+pub(crate) fn encode_as(values: &[i64], plan: &Plan, out: &mut Vec<u8>) {
+    let Some(&first) = values.first() else { return };
+    match &plan.form {
+        Form::Constant => {
+            out.push(CONSTANT);
+            put_zigzag(out, first);
+        }
+        Form::Frame => {
+            out.push(FRAME);
+            put_frame(values.len(), |i| values[i], out);
+        }
+        Form::Delta => {
+            out.push(DELTA);
+            put_zigzag(out, first);
+            put_frame(
+                values.len() - 1,
+                |i| values[i + 1].wrapping_sub(values[i]),
+                out,
+            );
+        }
+        Form::Runs(heads, lengths) => {
             out.push(RUNS);
             put_count(out, heads.len());
             put_frame(heads.len(), |i| heads[i], out);
             put_frame(lengths.len(), |i| lengths[i], out);
-            return;
         }
-    }
-    if frame_len <= delta_len {
-        out.push(FRAME);
-        put_frame(values.len(), plain, out);
-    } else {
-        out.push(DELTA);
-        put_zigzag(out, first);
-        put_frame(values.len() - 1, delta, out);
     }
 }
 
@@ -94,16 +151,13 @@ fn runs(values: &[i64], count: usize) -> (Vec<i64>, Vec<i64>) {
     (heads, lengths)
 }
 
-fn heads_len(values: &[i64]) -> usize {
-    frame_len(values.len(), |i| values[i])
-}
-
 fn take_runs(cursor: &mut Cursor<'_>, count: usize, out: &mut Vec<i64>) -> Result<(), DecodeError> {
     let runs = cursor.count(count, "runs")?;
     let mut heads = Vec::new();
     let mut lengths = Vec::new();
     take_frame(cursor, runs, &mut heads)?;
     take_frame(cursor, runs, &mut lengths)?;
+    out.reserve(count);
     for (&head, &length) in heads.iter().zip(&lengths) {
         match usize::try_from(length) {
             Ok(length) if length <= count - out.len() => out.resize(out.len() + length, head),

@@ -3,10 +3,10 @@
 
 /// Bounds of one format.
 ///
-/// Memory that a decode may take, whatever the bytes say, is at most
-/// `max_rows * 48 + max_bytes * 3` bytes: the columns, their scratch space, the decompressed body
-/// and its copy in dictionaries. [`Segment`](crate::Segment): 6 MiB, [`Chunk`](crate::Chunk):
-/// 12 MiB, [`Rollup`](crate::Rollup), whose rows are wider (160 bytes): 1.5 MiB.
+/// Memory that decoding may take, whatever the bytes say, is at most
+/// `max_rows * 128 + max_bytes * 3` bytes: the columns, the scratch space that stays with the
+/// caller, the decompressed body and its copy in dictionaries. [`Segment`](crate::Segment): 11 MiB,
+/// [`Chunk`](crate::Chunk): 22 MiB, [`Rollup`](crate::Rollup), whose rows are twice as wide: 2 MiB.
 /// Counts of things that each need bytes are checked against the bytes left before anything is
 /// allocated for them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -129,17 +129,21 @@ impl Rollup {
     }
 }
 
+/// Points, or finer windows, that a window must stand for on average to be worth storing. A window
+/// has six fields: below this, reading the finer level costs fewer bytes than reading this one.
+const WORTH: usize = 8;
+
 /// The levels of one day that are worth storing beside the points.
 ///
-/// A level whose windows hold less than two points (or two finer windows) on average says nothing
-/// that the finer one does not, and is absent: whoever asks for it derives it from the next finer
-/// level that is there, or from the points. The day is always there. A store that lets points expire
-/// before their rollups takes [`Rollup::of_points`] for the levels it promises.
+/// A level of less than eight points (or windows of the next finer level stored) per window is
+/// absent: whoever asks for it derives it from that finer level, or from the points, with the same
+/// bits. The day is always there. A store that lets points expire before their rollups takes
+/// [`Rollup::of_points`] for the levels it promises.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DayRollups {
-    /// By the minute, if that is at most half as many as the points.
+    /// By the minute, if there are eight points to each.
     pub minutes: Option<Rollup>,
-    /// By the hour, if that is at most half as many as the next finer level that is stored.
+    /// By the hour, if there are eight to each of the minutes stored, or else of the points.
     pub hours: Option<Rollup>,
     /// The day itself.
     pub day: Rollup,
@@ -155,7 +159,7 @@ impl DayRollups {
         let hours = minutes.clone().coarsen(Level::Hour);
         let day = hours.clone().coarsen(Level::Day);
         let mut worth = |level: Rollup| {
-            let kept = level.len() * 2 <= finest;
+            let kept = level.len() * WORTH <= finest;
             if kept {
                 finest = level.len();
             }

@@ -5,7 +5,7 @@
 //! says the unit of the first time, the unit of the distances from it, and the form.
 
 use crate::{
-    cursor::{Cursor, put_zigzag},
+    cursor::{Cursor, put_zigzag, zigzag_len},
     error::DecodeError,
     integers,
 };
@@ -49,8 +49,6 @@ const FRACTION: u32 = 16;
 pub(crate) struct Work {
     offsets: Vec<i64>,
     residuals: Vec<i64>,
-    left: Vec<u8>,
-    right: Vec<u8>,
 }
 
 /// Appends `times`. Nothing is written for none.
@@ -77,19 +75,18 @@ pub(crate) fn encode(times: &[i64], work: &mut Work, out: &mut Vec<u8>) {
         line = line.wrapping_add(slope);
         residual
     }));
-    work.left.clear();
-    work.right.clear();
-    put_zigzag(&mut work.left, slope);
-    integers::encode(&work.residuals, &mut work.left);
-    integers::encode(&work.offsets, &mut work.right);
-    let (form, body) = if work.left.len() < work.right.len() {
-        (LINE, &work.left)
+    let line = integers::plan(&work.residuals);
+    let plain = integers::plan(&work.offsets);
+    if zigzag_len(slope) + line.length < plain.length {
+        out.push(head | LINE << 6);
+        put_zigzag(out, first);
+        put_zigzag(out, slope);
+        integers::encode_as(&work.residuals, &line, out);
     } else {
-        (PLAIN, &work.right)
-    };
-    out.push(head | form << 6);
-    put_zigzag(out, first);
-    out.extend_from_slice(body);
+        out.push(head | PLAIN << 6);
+        put_zigzag(out, first);
+        integers::encode_as(&work.offsets, &plain, out);
+    }
 }
 
 /// Replaces the content of `out` by `count` times. The caller has bounded `count`.

@@ -173,20 +173,33 @@ fn take_starts(
     Ok((starts, counts.into_iter().map(i64::cast_unsigned).collect()))
 }
 
+/// Up to this many windows, all fields share one column: its head is paid once.
+const JOINED: usize = 7;
+
+/// A field, and the count from which it does not follow from the ends.
+type Field<T> = (u64, fn(&Spread<T>) -> T);
+
 fn put_spreads<T: Column>(windows: &[Window<Spread<T>>], full: bool, out: &mut Vec<u8>) {
     put_starts(windows, |spread| spread.count, out);
-    let field = |least: u64, of: fn(&Spread<T>) -> T, out: &mut Vec<u8>| {
+    let mut joined = Vec::new();
+    let fields: [Field<T>; 5] = [
+        (1, |spread| spread.first),
+        (2, |spread| spread.last),
+        (OWN_EXTREMES, |spread| spread.min),
+        (OWN_EXTREMES, |spread| spread.max),
+        (OWN_EXTREMES, |spread| spread.sum),
+    ];
+    for (least, of) in fields {
         let present = windows
             .iter()
             .filter(|window| full || window.holds.count >= least);
-        let values: Vec<T> = present.map(|window| of(&window.holds)).collect();
-        T::put(&values, out);
-    };
-    field(1, |spread| spread.first, out);
-    field(2, |spread| spread.last, out);
-    field(OWN_EXTREMES, |spread| spread.min, out);
-    field(OWN_EXTREMES, |spread| spread.max, out);
-    field(OWN_EXTREMES, |spread| spread.sum, out);
+        joined.extend(present.map(|window| of(&window.holds)));
+        if windows.len() > JOINED {
+            T::put(&joined, out);
+            joined.clear();
+        }
+    }
+    T::put(&joined, out);
 }
 
 fn take_spreads<T: Column>(
@@ -203,11 +216,21 @@ fn take_spreads<T: Column>(
             .count()
     };
     let (ends, extremes) = (at_least(2), at_least(OWN_EXTREMES));
-    let firsts = T::take(cursor, rows)?;
-    let mut lasts = T::take(cursor, ends)?.into_iter();
-    let mut mins = T::take(cursor, extremes)?.into_iter();
-    let mut maxs = T::take(cursor, extremes)?.into_iter();
-    let mut sums = T::take(cursor, extremes)?.into_iter();
+    let lengths = [rows, ends, extremes, extremes, extremes];
+    let mut fields = [const { Vec::new() }; 5];
+    if rows <= JOINED {
+        let mut joined = T::take(cursor, lengths.iter().sum())?.into_iter();
+        for (field, length) in fields.iter_mut().zip(lengths) {
+            field.extend(joined.by_ref().take(length));
+        }
+    } else {
+        for (field, length) in fields.iter_mut().zip(lengths) {
+            *field = T::take(cursor, length)?;
+        }
+    }
+    let [firsts, lasts, mins, maxs, sums] = fields;
+    let (mut lasts, mut mins) = (lasts.into_iter(), mins.into_iter());
+    let (mut maxs, mut sums) = (maxs.into_iter(), sums.into_iter());
     let rows = starts.into_iter().zip(counts).zip(firsts);
     Ok(rows
         .map(|((start, count), first)| {

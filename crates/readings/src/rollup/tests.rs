@@ -224,7 +224,8 @@ fn levels_that_add_nothing_are_not_stored() {
     };
     assert_eq!(every(HOUR), (None, None));
     assert_eq!(every(MINUTE), (None, Some(24)));
-    assert_eq!(every(MINUTE / 6), (Some(1_440), Some(24)));
+    assert_eq!(every(MINUTE / 6), (None, Some(24)));
+    assert_eq!(every(MINUTE / 10), (Some(1_440), Some(24)));
 }
 
 #[test]
