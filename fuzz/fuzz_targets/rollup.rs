@@ -7,7 +7,9 @@ use hearth_readings::{Level, Limits, Rollup};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
-    let Ok(rollup) = Rollup::decode(bytes) else { return };
+    let Ok(rollup) = Rollup::decode(bytes) else {
+        return;
+    };
     assert!(rollup.len() <= Limits::ROLLUP.max_rows);
     if let Ok(again) = rollup.encode() {
         assert_eq!(Rollup::decode(&again).expect("own bytes decode"), rollup);

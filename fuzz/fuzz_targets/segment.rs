@@ -6,7 +6,9 @@ use hearth_readings::{Limits, Segment};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
-    let Ok(segment) = Segment::decode(bytes) else { return };
+    let Ok(segment) = Segment::decode(bytes) else {
+        return;
+    };
     assert!(segment.len() <= Limits::SEGMENT.max_rows);
     assert_eq!(segment.rows().count(), segment.len());
     assert!(Segment::new(segment.columns().clone()).is_ok());
