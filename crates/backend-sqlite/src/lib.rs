@@ -1,1 +1,23 @@
-//! hearth-backend-sqlite.
+//! Every port embedded in one process: SQLite for log, documents, series and leases, folders for blobs and keys.
+//! The default of a small installation.
+//!
+//! **Invariant:** an answer means durable, and survives a kill and a power cut: each file has one writer
+//! thread, which answers after COMMIT returned with `synchronous=FULL`. Must not know what is stored: bytes
+//! under subjects, keys and stamps are all it sees. Nothing here is more than the ports promise, so what runs
+//! on it runs on a cluster.
+
+mod database;
+mod documents;
+mod failure;
+mod folder;
+mod leases;
+mod log;
+mod pages;
+mod writer;
+
+pub use database::DatabaseError;
+pub use documents::{
+    MAX_KEY_BYTES, MAX_RANGE_LIMIT, MAX_VALUE_BYTES, SqliteDocuments, TOMBSTONES_KEPT,
+};
+pub use leases::SqliteLeases;
+pub use log::{MAX_MESSAGE_BYTES, SqliteLog};
