@@ -94,7 +94,12 @@ fn group(purpose: Purpose) -> Group {
 #[must_use]
 pub fn purposes_of(owner: Owner) -> Vec<Purpose> {
     match owner {
-        Owner::Account(_) => vec![Purpose::Profile, Purpose::Inbox, Purpose::Delivery, Purpose::Records],
+        Owner::Account(_) => vec![
+            Purpose::Profile,
+            Purpose::Inbox,
+            Purpose::Delivery,
+            Purpose::Records,
+        ],
         Owner::Home(_) => [Purpose::Home, Purpose::Signals]
             .into_iter()
             .chain(RetentionClass::ALL.map(Purpose::Telemetry))
