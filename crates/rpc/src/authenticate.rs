@@ -238,7 +238,7 @@ pub(crate) mod tests {
         let principal = found(Verdict::Active, true, good())
             .await
             .expect("a principal");
-        assert_eq!(principal.account().expect("an account").0, ANNA);
+        assert_eq!(principal.account(), Some(ANNA));
         assert_eq!(
             found(Verdict::Revoked, true, good()).await,
             Err(Reason::NOT_SIGNED_IN)

@@ -37,11 +37,20 @@ impl Principal {
             .unwrap_or(Self::Anonymous)
     }
 
+    /// The signed-in account, if somebody is signed in.
+    #[must_use]
+    pub const fn account(&self) -> Option<AccountId> {
+        match self {
+            Self::Account { account, .. } => Some(*account),
+            Self::Anonymous => None,
+        }
+    }
+
     /// The signed-in account and its session.
     ///
     /// # Errors
     /// `NOT_SIGNED_IN` for everybody else.
-    pub const fn account(&self) -> Result<(AccountId, SessionId), Failure> {
+    pub const fn signed_in(&self) -> Result<(AccountId, SessionId), Failure> {
         match self {
             Self::Account {
                 account, session, ..
