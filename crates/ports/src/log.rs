@@ -292,13 +292,14 @@ pub struct Announcement(pub Bytes);
 /// The log. All methods are safe to call from many tasks and processes at once.
 ///
 /// A backend bounds each call by a deadline of its own (10 s unless it says otherwise) and never waits longer.
+/// A subject that is not literal (an empty token, a wildcard, a space) is `Terminal` in every call.
 #[async_trait]
 pub trait Log: Send + Sync + 'static {
-    /// Appends one message. When this answers, the message survives a power cut.
+    /// Appends one message, of 0 bytes to 1 MiB. When this answers, the message survives a power cut.
     ///
     /// # Errors
     /// `Conflict` when the expectation does not hold (nothing was written), `Unknown` when it cannot be
-    /// told whether it was written; then the caller reads the subject.
+    /// told whether it was written; then the caller reads the subject. `Terminal` above 1 MiB.
     async fn append(
         &self,
         subject: &Subject,
@@ -358,7 +359,7 @@ pub trait Log: Send + Sync + 'static {
     /// Purges a subject up to and including `through`; what is newer stays. Answers how many went.
     ///
     /// # Errors
-    /// `Retryable`; purging again is harmless.
+    /// `Retryable`; purging again is harmless. `Terminal` for [`Purge::All`] on EVT and REC.
     async fn purge(
         &self,
         subject: &Subject,
@@ -366,7 +367,8 @@ pub trait Log: Send + Sync + 'static {
         purge: Purge,
     ) -> Result<u64, StoreError>;
 
-    /// Removes the message at `position` if it is its subject's last one.
+    /// Removes the message at `position` if it is its subject's last one. Where nothing of the subject lies at
+    /// `position` or behind it, it is `Done` already; a message behind it is a `Conflict`.
     ///
     /// # Errors
     /// `Retryable`; removing again is harmless.
