@@ -13,6 +13,7 @@ mod folder;
 mod leases;
 mod log;
 mod pages;
+mod series;
 mod writer;
 
 pub use database::DatabaseError;
@@ -21,3 +22,4 @@ pub use documents::{
 };
 pub use leases::SqliteLeases;
 pub use log::{MAX_MESSAGE_BYTES, SqliteLog};
+pub use series::SqliteSeries;
