@@ -84,6 +84,20 @@ reasons! {
     LAST_OWNER => Rejected, "a home needs an owner; hand it over first";
     ROLE_ABOVE_OWN => Forbidden, "nobody grants or takes a role above her own";
     AREA_NAME_TAKEN => Exists, "an area of this home has that name";
+    // Ingest.
+    PAIRING_CODE_NOT_VALID => Rejected, "the code is unknown, used or over; ask the hub for a new one";
+    HUB_NOT_PROVED => Unauthenticated, "the hub's signature, nonce or claim is not valid";
+    CLAIM_ENDED => Unauthenticated, "this claim has ended; pair the hub again";
+    CLOCK_TOO_FAR_OFF => Rejected, "the time of the signature is more than 5 minutes off";
+    UNKNOWN_DEVICE => Invalid, "the home has no such device";
+    UNKNOWN_CAPABILITY => Invalid, "the device has no such capability";
+    VALUE_OUT_OF_RANGE => Invalid, "the value is outside the range of its capability";
+    VALUE_OF_OTHER_TYPE => Invalid, "the value is not of the capability's type";
+    EXPIRED => Invalid, "the reading is older than its period; it is dropped and counts as stored";
+    TIME_TOO_FAR_AHEAD => Invalid, "the time of the reading is more than a year ahead";
+    BATCH_MALFORMED => Invalid, "the columns of the batch do not fit each other, or are above their bounds";
+    SEQUENCE_BEYOND_WINDOW => Invalid, "the sequence is beyond the credit window";
+    STREAM_NEARLY_FULL => Unavailable, "readings are not taken for a while; send them again later";
 }
 
 #[cfg(test)]
