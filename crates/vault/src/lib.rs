@@ -9,6 +9,7 @@
 //! nothing here reads or stores personal content.
 
 mod core;
+mod doctor;
 mod epoch;
 mod error;
 mod fences;
@@ -16,17 +17,20 @@ mod handle;
 mod keyring;
 mod lease;
 mod record;
+mod rotation;
 mod seal;
 mod statement;
 pub mod table;
 mod upkeep;
 mod vault;
 
+pub use doctor::{BucketFacts, VaultFacts};
 pub use error::VaultError;
 pub use fences::LEASE;
 pub use keyring::{BLOCK_SEALS, MAX_BLOCKS};
 pub use lease::{Answer, Lease, Leasing, Want};
 pub use record::{FenceFact, bucket_of, epoch_subject, fence_subject, ring_subject};
+pub use rotation::{Due, Rotated};
 pub use statement::{ExpiredStatement, FenceStatement, Verifier};
 pub use table::{Permission, Use};
 pub use vault::{Evidence, Fencing, Standing, Vault};

@@ -51,9 +51,18 @@ pub fn ring_subject(owner: Owner) -> Subject {
     Subject::aggregate(Family::Rec, &aggregate)
 }
 
-/// Whether a subject of REC_VAULT is a ring's.
-pub(crate) fn is_ring(subject: &Subject) -> bool {
-    subject.kind().starts_with("ring-")
+/// Whose ring a subject of REC_VAULT is, if it is one.
+pub(crate) fn owner_of(subject: &Subject) -> Option<Owner> {
+    let id = subject.id()?;
+    match subject.kind() {
+        "ring-account" => Some(Owner::Account(id.into())),
+        "ring-home" => Some(Owner::Home(id.into())),
+        "ring-service" => {
+            let number = *id.as_bytes().last()?;
+            Service::from_number(number).map(Owner::Service)
+        }
+        _ => None,
+    }
 }
 
 /// The subject of a bucket's epochs.
@@ -102,12 +111,6 @@ pub(crate) struct RingHead {
 }
 
 impl RingHead {
-    pub(crate) fn fence(&self, purpose: Purpose) -> Option<&Fence> {
-        self.fences
-            .iter()
-            .find(|fence| fence.statement.purpose == purpose)
-    }
-
     /// What the wrapping is bound to.
     fn associated_data(&self) -> Vec<u8> {
         let mut out = b"hearth/vault/ring/1".to_vec();
@@ -317,4 +320,56 @@ struct FactMessage {
     owner: Vec<u8>,
     #[prost(message, repeated, tag = "3")]
     fences: Vec<FenceMessage>,
+}
+
+#[cfg(test)]
+mod tests {
+    use hearth_kernel::{AccountId, HomeId};
+
+    use super::*;
+
+    #[test]
+    fn a_subject_names_its_owner() {
+        for owner in [
+            Owner::Account(AccountId::from_bytes([1; 16])),
+            Owner::Home(HomeId::from_bytes([2; 16])),
+            Owner::Service(Service::Retention),
+        ] {
+            assert_eq!(owner_of(&ring_subject(owner)), Some(owner));
+        }
+        assert_eq!(owner_of(&epoch_subject(3)), None);
+    }
+
+    #[test]
+    fn a_record_opens_with_its_key_and_head_only() {
+        let owner = Owner::Account(AccountId::from_bytes([1; 16]));
+        let mut ring = KeyRing::new().unwrap();
+        let id = ring.draw(Purpose::Profile, Timestamp::EPOCH).unwrap();
+        let head = RingHead {
+            owner,
+            version: 3,
+            escrow_version: 3,
+            epoch: 0,
+            fresh: false,
+            fences: Vec::new(),
+            shred_epoch: 0,
+            shredded_at: Timestamp::EPOCH,
+            next_expiry: Timestamp::MAX,
+        };
+        let record = RingRecord::seal(head, &ring, 5, &[1; 32]).unwrap();
+        let back = RingRecord::decode(&record.encode()).unwrap();
+        assert_eq!(back, record);
+        let ring = back.open(&[1; 32]).unwrap();
+        assert!(ring.find(Purpose::Profile, id).is_some());
+        assert!(back.open(&[2; 32]).is_none());
+        for change in [
+            |head: &mut RingHead| head.version += 1,
+            |head: &mut RingHead| head.epoch += 1,
+            |head: &mut RingHead| head.owner = Owner::Service(Service::Vault),
+        ] {
+            let mut moved = record.clone();
+            change(&mut moved.head);
+            assert!(moved.open(&[1; 32]).is_none());
+        }
+    }
 }

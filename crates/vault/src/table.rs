@@ -46,7 +46,8 @@ const BOTH: (bool, bool) = (true, true);
 const SEAL: (bool, bool) = (true, false);
 const OPEN: (bool, bool) = (false, true);
 
-/// The table. Notifications opens signals, notices and delivery addresses, never profiles, names, telemetry or media.
+/// The table. Notifications opens signals, notices and delivery addresses, never profiles, names, telemetry
+/// or media.
 const TABLE: &[(Service, Group, (bool, bool))] = &[
     (Service::Accounts, Group::Profile, BOTH),
     (Service::Accounts, Group::Records, BOTH),
@@ -211,7 +212,15 @@ mod tests {
             may(Service::Notifications, ACCOUNT, Purpose::Profile),
             (false, false)
         );
+        assert_eq!(
+            may(Service::Notifications, HOME, Purpose::Home),
+            (false, false)
+        );
         assert_eq!(may(Service::Notifications, HOME, Purpose::Signals), OPEN);
+        assert_eq!(
+            may(Service::Notifications, ACCOUNT, Purpose::Delivery),
+            OPEN
+        );
         assert_eq!(may(Service::Notifications, ACCOUNT, Purpose::Inbox), BOTH);
     }
 

@@ -1,8 +1,9 @@
-//! The vault's tasks: reading fences, publishing them, and (with the rotation) the hourly round.
+//! The vault's tasks: reading fences, publishing them, and the hourly round of expiry and rotation.
 //!
 //! Each is supervised: it fails, is logged, and begins again. None of them holds anything another needs.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::StreamExt;
 use hearth_kernel::Service;
@@ -10,11 +11,15 @@ use hearth_ports::{Family, Message, Position, Stream, Tasks};
 
 use crate::epoch::Epochs;
 use crate::error::VaultError;
-use crate::record::{RingRecord, epoch_subject, is_ring};
+use crate::record::{RingRecord, bucket_of, epoch_subject, owner_of};
+use crate::rotation::Rotated;
 use crate::vault::Vault;
 
 /// The stream of rings and epochs.
 pub(crate) const RECORDS: Stream = Stream::new(Family::Rec, Service::Vault);
+
+/// How often expired keys are looked for.
+const ROUND: Duration = Duration::from_secs(3_600);
 
 /// Starts the tasks of one vault.
 pub(crate) fn start(vault: &Vault, tasks: &Tasks) {
@@ -28,6 +33,28 @@ pub(crate) fn start(vault: &Vault, tasks: &Tasks) {
         let relay = relay.clone();
         async move { relay_fences(&relay).await }
     });
+    let upkeep = vault.clone();
+    tasks.supervise("vault-upkeep", move || {
+        let upkeep = upkeep.clone();
+        async move { rounds(&upkeep).await }
+    });
+}
+
+/// A round now, and then every hour of the clock.
+async fn rounds(vault: &Vault) -> Result<(), VaultError> {
+    loop {
+        let now = vault.core().clock.now();
+        let rotated = vault.rotate_due(now).await?;
+        if rotated != Rotated::default() {
+            tracing::info!(
+                rings = rotated.rings,
+                buckets = rotated.destroyed.len(),
+                unfinished = rotated.unfinished.len(),
+                "epoch keys rotated"
+            );
+        }
+        vault.core().clock.sleep_until(now.plus(ROUND)).await;
+    }
 }
 
 /// Follows the records from the first: publishes the fences of each ring that are not published yet, as
@@ -42,12 +69,16 @@ async fn relay_fences(vault: &Vault) -> Result<(), VaultError> {
 
 /// What one record asks for.
 pub(crate) async fn relay(vault: &Vault, message: &Message) -> Result<(), VaultError> {
-    if is_ring(&message.subject) {
-        let record = RingRecord::decode(&message.bytes)?;
+    if let Some(owner) = owner_of(&message.subject) {
+        let Ok(record) = RingRecord::decode(&message.bytes) else {
+            // One broken ring does not keep the fences of others from being published.
+            tracing::error!(bucket = bucket_of(owner), "a ring's record does not decode");
+            return Ok(());
+        };
         let fences = record.head.fences;
         if !fences.is_empty() {
             let fences = fences.into_iter().map(|fence| fence.statement).collect();
-            vault.publish(record.head.owner, fences).await?;
+            vault.publish(owner, fences).await?;
         }
     } else if let Some(bucket) = bucket_of_subject(message) {
         let epochs = Epochs::decode(bucket, &message.bytes)?;
