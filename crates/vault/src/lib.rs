@@ -19,6 +19,8 @@ mod lease;
 mod record;
 mod rotation;
 mod seal;
+#[cfg(test)]
+mod simulation;
 mod statement;
 pub mod table;
 mod upkeep;

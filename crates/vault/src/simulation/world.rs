@@ -1,0 +1,408 @@
+//! What the simulated processes do, what is known to be true, and the checks.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use hearth_kernel::{AccountId, HomeId, KeyId, Owner, Purpose, RetentionClass, Service, Timestamp};
+use hearth_ports::{Binding, Clock, Log, ManualClock, Position, Read, SealError};
+
+use super::ports::{Random, SimCustody, SimLog, pause};
+use crate::core::lock;
+use crate::keyring::KeyRing;
+use crate::lease::{Answer, Leasing, Want};
+use crate::record::{FenceFact, RingRecord, bucket_of, fence_subject, ring_subject};
+use crate::seal::DataKey;
+use crate::upkeep::{RECORDS, relay};
+use crate::vault::Vault;
+
+const WEEKLY: Purpose = Purpose::Telemetry(RetentionClass::Days7);
+const THING: Binding = Binding::Named("simulated", [0; 16]);
+const TEXT: &[u8] = b"something personal";
+
+/// What one process does at a time.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Operation {
+    Seal(usize, usize),
+    Open(usize),
+    Shred(usize),
+    Rotate(usize),
+    Round,
+    Relay,
+}
+
+impl Operation {
+    pub(super) fn random(random: &mut Random) -> Self {
+        match random.below(40) {
+            0..=17 => Self::Seal(random.below(64), random.below(64)),
+            18..=31 => Self::Open(random.below(1 << 16)),
+            32 => Self::Shred(random.below(64)),
+            33..=36 => Self::Rotate(random.below(64)),
+            37 => Self::Round,
+            _ => Self::Relay,
+        }
+    }
+}
+
+/// One thing that was sealed.
+#[derive(Clone, Debug)]
+struct Thing {
+    owner: Owner,
+    purpose: Purpose,
+    key: KeyId,
+    bytes: Bytes,
+    sealed_at: Timestamp,
+}
+
+/// What is known to be true, told by those who did it.
+#[derive(Default)]
+struct Truth {
+    things: Vec<Thing>,
+    /// Owners whose shredding somebody began.
+    begun: BTreeSet<Owner>,
+    /// Owners whose shredding was answered.
+    shredded: BTreeSet<Owner>,
+}
+
+/// What one run did.
+#[derive(Default)]
+pub(super) struct Found {
+    pub(super) sealed: usize,
+    pub(super) opened: usize,
+    pub(super) erased: usize,
+    pub(super) expired: usize,
+    /// Things of the shredded that a thief could still open before the last rotation.
+    pub(super) copies_before: usize,
+    pub(super) rotations: u64,
+}
+
+/// One simulated installation.
+pub(super) struct World {
+    pub(super) clock: ManualClock,
+    pub(super) log: Arc<SimLog>,
+    custody: Arc<SimCustody>,
+    owners: Vec<Owner>,
+    buckets: Vec<u8>,
+    truth: Mutex<Truth>,
+}
+
+/// Three accounts in one bucket; two homes and an account in that of the vault's own ring.
+fn owners() -> Vec<Owner> {
+    let own = bucket_of(Owner::Service(Service::Vault));
+    let account = |n: u128| Owner::Account(AccountId::from_bytes(n.to_be_bytes()));
+    let home = |n: u128| Owner::Home(HomeId::from_bytes(n.to_be_bytes()));
+    let first = bucket_of(account(1));
+    assert_ne!(first, own);
+    let accounts = (1..).map(account);
+    let together = accounts.clone().filter(|owner| bucket_of(*owner) == first);
+    let homes = (1..).map(home).filter(|owner| bucket_of(*owner) == own);
+    let beside = accounts.filter(|owner| bucket_of(*owner) == own);
+    together
+        .take(3)
+        .chain(homes.take(2))
+        .chain(beside.take(1))
+        .collect()
+}
+
+/// A purpose of the owner, and a service that may seal and open it.
+fn use_of(owner: Owner, choice: usize) -> (Purpose, Service) {
+    let of_account = [
+        (Purpose::Profile, Service::Accounts),
+        (Purpose::Inbox, Service::Notifications),
+        (Purpose::Records, Service::Retention),
+    ];
+    let of_home = [(WEEKLY, Service::Ingest), (Purpose::Home, Service::Ingest)];
+    match owner {
+        Owner::Account(_) => of_account[choice % 3],
+        Owner::Home(_) | Owner::Service(_) => of_home[choice % 2],
+    }
+}
+
+fn opener(purpose: Purpose) -> Service {
+    match purpose {
+        Purpose::Profile => Service::Accounts,
+        Purpose::Inbox => Service::Notifications,
+        Purpose::Records => Service::Retention,
+        _ => Service::Ingest,
+    }
+}
+
+impl World {
+    pub(super) fn new(seed: u64) -> Self {
+        let clock = ManualClock::new(Timestamp::from_seconds(1_800_000_000));
+        let owners = owners();
+        let buckets: BTreeSet<_> = owners.iter().map(|owner| bucket_of(*owner)).collect();
+        Self {
+            log: Arc::new(SimLog::new(seed, clock.clone())),
+            custody: Arc::new(SimCustody::new(seed)),
+            clock,
+            owners,
+            buckets: buckets.into_iter().collect(),
+            truth: Mutex::default(),
+        }
+    }
+
+    pub(super) fn calm(&self) {
+        self.log.calm();
+        self.custody.calm();
+    }
+
+    pub(super) async fn boot(self: Arc<Self>) -> Option<Vault> {
+        let log = Arc::clone(&self.log) as Arc<dyn Log>;
+        let custody = Arc::clone(&self.custody) as Arc<dyn hearth_ports::KeyCustody>;
+        Vault::open(log, custody, Arc::new(self.clock.clone()), pause)
+            .await
+            .ok()
+    }
+
+    pub(super) async fn run(self: Arc<Self>, vault: Vault, operation: Operation) {
+        match operation {
+            Operation::Seal(owner, choice) => {
+                let owner = self.owners[owner % self.owners.len()];
+                self.seal(&vault, owner, choice).await;
+            }
+            Operation::Open(thing) => self.open_any(&vault, thing).await,
+            Operation::Shred(owner) => {
+                // The last owner is never shredded: somebody must stay.
+                let owner = self.owners[owner % (self.owners.len() - 1)];
+                lock(&self.truth).begun.insert(owner);
+                if vault.shred(owner).await.is_ok() {
+                    lock(&self.truth).shredded.insert(owner);
+                }
+            }
+            Operation::Rotate(bucket) => {
+                let bucket = self.buckets[bucket % self.buckets.len()];
+                vault.rotate(bucket).await.ok();
+            }
+            Operation::Round => {
+                vault.rotate_due(self.clock.now()).await.ok();
+            }
+            Operation::Relay => self.relay(&vault).await,
+        }
+    }
+
+    async fn relay(&self, vault: &Vault) {
+        let mut after = Position::START;
+        while let Ok(page) = self.log.page(RECORDS, after, 64).await {
+            let Some(last) = page.last() else { return };
+            after = last.position;
+            for message in &page {
+                relay(vault, message).await.ok();
+            }
+        }
+    }
+
+    fn is_shredded(&self, owner: Owner) -> bool {
+        lock(&self.truth).shredded.contains(&owner)
+    }
+
+    async fn seal(&self, vault: &Vault, owner: Owner, choice: usize) {
+        let (purpose, service) = use_of(owner, choice);
+        let gone = self.is_shredded(owner) && purpose != Purpose::Records;
+        let answer = vault.lease(service, owner, purpose, Want::Seal).await;
+        match answer {
+            Ok(Answer::Keys(lease)) => {
+                assert!(
+                    !gone,
+                    "a key of {owner} {purpose:?} was made after it was shredded"
+                );
+                let now = self.clock.now();
+                // None: the slot ended while the vault answered.
+                let Some(key) = lease.sealing_key(now) else {
+                    return;
+                };
+                let associated = THING.associated_data(owner, purpose, key.id());
+                let bytes = key.seal(&associated, TEXT).unwrap();
+                lock(&self.truth).things.push(Thing {
+                    owner,
+                    purpose,
+                    key: key.id(),
+                    bytes,
+                    sealed_at: now,
+                });
+            }
+            Ok(Answer::Fenced(fence)) => {
+                assert!(vault.verifier().fence(&fence));
+                assert!(lock(&self.truth).begun.contains(&owner));
+                assert_ne!(purpose, Purpose::Records);
+            }
+            Ok(Answer::Expired(_)) => panic!("a seal cannot be expired"),
+            Err(SealError::Unavailable) => {}
+            Err(error) => panic!("{owner} {purpose:?}: {error}"),
+        }
+    }
+
+    async fn open_any(&self, vault: &Vault, thing: usize) {
+        let thing = {
+            let truth = lock(&self.truth);
+            if truth.things.is_empty() {
+                return;
+            }
+            truth.things[thing % truth.things.len()].clone()
+        };
+        let mut found = Found::default();
+        let gone = self.is_shredded(thing.owner) && thing.purpose != Purpose::Records;
+        let opened = self.open(vault, &thing, &mut found).await;
+        assert!(!(gone && opened), "{thing:?} opens after it was shredded");
+    }
+
+    /// Opens one thing as a handle does, and checks that the answer is true. Answers whether it opened.
+    async fn open(&self, vault: &Vault, thing: &Thing, found: &mut Found) -> bool {
+        let service = opener(thing.purpose);
+        let want = Want::Open(thing.key);
+        let answer = vault.lease(service, thing.owner, thing.purpose, want).await;
+        match answer {
+            Ok(Answer::Keys(lease)) => {
+                let Some(key) = lease.opening_key(thing.key, self.clock.now()) else {
+                    assert!(self.period_over(thing), "{thing:?} lost its key");
+                    return false;
+                };
+                let associated = THING.associated_data(thing.owner, thing.purpose, thing.key);
+                let clear = key.open(&associated, &thing.bytes);
+                assert_eq!(clear.expect("it opens").expose(), TEXT);
+                found.opened += 1;
+                true
+            }
+            Ok(Answer::Fenced(fence)) => {
+                assert!(vault.verifier().fence(&fence));
+                assert!(lock(&self.truth).begun.contains(&thing.owner));
+                assert_ne!(thing.purpose, Purpose::Records);
+                found.erased += 1;
+                false
+            }
+            Ok(Answer::Expired(expired)) => {
+                assert!(vault.verifier().expired(&expired));
+                assert!(self.period_over(thing), "{thing:?} expired too early");
+                found.expired += 1;
+                false
+            }
+            // Says nothing, and may be asked again.
+            Err(SealError::Unavailable) => false,
+            Err(error) => panic!("{thing:?} is lost: {error}"),
+        }
+    }
+
+    /// Whether the period after the end of its slot may be over by now.
+    fn period_over(&self, thing: &Thing) -> bool {
+        let class = thing.purpose.class();
+        class.is_some_and(|class| self.clock.now() >= thing.sealed_at.plus(class.period()))
+    }
+
+    /// After everything stopped and one process came back.
+    pub(super) async fn check(self: Arc<Self>, vault: Vault) -> Found {
+        let mut found = Found::default();
+        self.relay(&vault).await;
+        let things = lock(&self.truth).things.clone();
+        found.sealed = things.len();
+        for thing in &things {
+            self.check_thing(&vault, thing, &mut found).await;
+        }
+        let fenced = self.check_facts(&vault).await;
+        found.copies_before = self.steal(&fenced, &things).await.0;
+        vault.rotate_due(self.clock.now()).await.unwrap();
+        for owner in &fenced {
+            let evidence = vault.sealed_off(*owner).await.unwrap();
+            assert!(
+                evidence.is_some(),
+                "{owner} is not sealed off after a rotation"
+            );
+        }
+        let (opened, rings) = self.steal(&fenced, &things).await;
+        assert_eq!(opened, 0, "copies of before still open");
+        assert!(
+            rings > 0 || things.is_empty(),
+            "the thief found no ring at all"
+        );
+        // And nobody else lost anything by it, nor is anything left half done.
+        for thing in &things {
+            self.check_thing(&vault, thing, &mut Found::default()).await;
+        }
+        let facts = vault.doctor().await.unwrap();
+        for bucket in &facts.buckets {
+            assert!(
+                bucket.keys_present && bucket.leaving.is_none(),
+                "{bucket:?}"
+            );
+            found.rotations += bucket.destroyed_through;
+        }
+        found
+    }
+
+    async fn check_thing(&self, vault: &Vault, thing: &Thing, found: &mut Found) {
+        let (begun, shredded) = {
+            let truth = lock(&self.truth);
+            (
+                truth.begun.contains(&thing.owner),
+                truth.shredded.contains(&thing.owner),
+            )
+        };
+        let opened = self.open(vault, thing, found).await;
+        let kept = thing.purpose == Purpose::Records;
+        if shredded && !kept {
+            assert!(!opened, "{thing:?} opens after it was shredded");
+        } else if (kept || !begun) && !self.period_over(thing) {
+            assert!(opened, "{thing:?} is lost");
+        }
+    }
+
+    /// Every fence of a record is published, and every shredded owner is fenced. Answers the fenced.
+    async fn check_facts(&self, vault: &Vault) -> Vec<Owner> {
+        let mut fenced = Vec::new();
+        for owner in &self.owners {
+            let fences = vault.fences(*owner).await.unwrap();
+            assert!(!self.is_shredded(*owner) || !fences.is_empty());
+            if fences.is_empty() {
+                continue;
+            }
+            fenced.push(*owner);
+            let fact = self.log.last(&fence_subject(*owner), Read::Leader).await;
+            let fact = FenceFact::decode(&fact.unwrap().expect("a fact").bytes).unwrap();
+            assert_eq!(fact.fences, fences);
+        }
+        fenced
+    }
+
+    /// A thief with every copy of every ring ever stored, the escrow, and custody of now. Answers how many
+    /// things of the fenced open, and how many rings of anybody do.
+    async fn steal(&self, fenced: &[Owner], things: &[Thing]) -> (usize, usize) {
+        use hearth_ports::KeyCustody;
+        let keys = self.custody.epochs().await.unwrap();
+        let mut opened = 0;
+        let mut rings = 0;
+        for owner in &self.owners {
+            let mut copies = self.log.copies(&ring_subject(*owner));
+            let escrowed = self.custody.escrowed_ring(*owner).await.unwrap();
+            copies.extend(escrowed.map(|(_, bytes)| Bytes::from(bytes)));
+            let unwrapped: Vec<KeyRing> = copies
+                .iter()
+                .map(|copy| RingRecord::decode(copy).unwrap())
+                .flat_map(|record| {
+                    keys.iter()
+                        .filter_map(|key| record.open(&key.key))
+                        .collect::<Vec<_>>()
+                })
+                .collect();
+            rings += unwrapped.len();
+            if !fenced.contains(owner) {
+                continue;
+            }
+            let theirs = things
+                .iter()
+                .filter(|thing| thing.owner == *owner && thing.purpose != Purpose::Records);
+            for thing in theirs {
+                let opens = unwrapped.iter().any(|ring| thing_opens(ring, thing));
+                opened += usize::from(opens);
+            }
+        }
+        (opened, rings)
+    }
+}
+
+/// Whether any key of the ring, under whichever name, opens the thing.
+fn thing_opens(ring: &KeyRing, thing: &Thing) -> bool {
+    let associated = THING.associated_data(thing.owner, thing.purpose, thing.key);
+    ring.generations().iter().any(|generation| {
+        let key = DataKey::new(thing.key, Arc::clone(&generation.key));
+        key.open(&associated, &thing.bytes).is_some()
+    })
+}
