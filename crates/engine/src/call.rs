@@ -101,6 +101,12 @@ pub struct Outcome<A: Aggregate> {
 
 impl<A: Aggregate> std::fmt::Debug for Outcome<A> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Outcome({} v{}, {} events)", A::KIND, self.version, self.events.len())
+        write!(
+            f,
+            "Outcome({} v{}, {} events)",
+            A::KIND,
+            self.version,
+            self.events.len()
+        )
     }
 }

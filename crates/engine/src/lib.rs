@@ -12,6 +12,7 @@ pub mod envelope;
 mod error;
 mod execute;
 pub mod hashing;
+mod join;
 mod loaded;
 pub mod parking;
 mod purge;

@@ -34,8 +34,19 @@ const TABLE: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "crates/access",
+        &[
+            "crates/kernel",
+            "crates/ports",
+            "crates/engine",
+            "crates/api",
+            "crates/rpc",
+        ],
+    ),
+    (
         "crates/host",
         &[
+            "crates/access",
             "crates/kernel",
             "crates/ports",
             "crates/engine",
@@ -57,6 +68,7 @@ const TABLE: &[(&str, &[&str])] = &[
 
 /// What a service may use besides the domain crate inside its own folder.
 const SERVICE: &[&str] = &[
+    "crates/access",
     "crates/kernel",
     "crates/ports",
     "crates/engine",
