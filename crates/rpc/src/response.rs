@@ -38,7 +38,7 @@ const REQUEST_AT_FAULT: &[&str] = &[
 fn foreign(status: &Status) -> Failure {
     let says = |text: &&str| status.message().contains(*text);
     match status.code() {
-        Code::Internal if REQUEST_AT_FAULT.iter().any(|text| says(text)) => malformed(),
+        Code::Internal if REQUEST_AT_FAULT.iter().any(says) => malformed(),
         Code::OutOfRange => Failure::new(Reason::MESSAGE_TOO_LARGE),
         Code::ResourceExhausted if says(&"size limit") => Failure::new(Reason::MESSAGE_TOO_LARGE),
         _ => crate::status::failure_of(status),

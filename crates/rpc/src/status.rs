@@ -102,7 +102,7 @@ pub fn status_of(failure: &Failure) -> Status {
     if let Some((kind, id)) = &failure.resource {
         details.set_resource_info(*kind, cut(id), "", message);
     }
-    let wait = failure.retry_after.or(match failure.kind() {
+    let wait = failure.retry_after.or_else(|| match failure.kind() {
         Kind::Conflict => Some(AFTER_CONFLICT),
         Kind::Limited => Some(AFTER_LIMIT),
         Kind::Unavailable => Some(AFTER_UNAVAILABLE),
