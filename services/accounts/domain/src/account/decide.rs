@@ -285,7 +285,7 @@ fn note_access(state: &State, home: HomeId, access: &Access) -> Result<Vec<Event
     // Noted also in the grace of a closing: the home decides, not the account.
     let known = state.homes.get(&home);
     let membership = known.map(|it| it.membership);
-    let membership = membership.or(state.joining.get(&home).map(|it| it.membership));
+    let membership = membership.or_else(|| state.joining.get(&home).map(|it| it.membership));
     match membership {
         None => Err(Rejection::MembershipIsUnknown),
         Some(membership) if membership != access.membership => Err(Rejection::IsMemberAlready),
