@@ -95,7 +95,11 @@ hearth_conformance::series_conformance!(
     stormy_series,
     hearth_conformance::series::Capabilities::default().repeated()
 );
-hearth_conformance::blobs_conformance!(blobs_in_a_storm, stormy_blobs);
+hearth_conformance::blobs_conformance!(
+    blobs_in_a_storm,
+    stormy_blobs,
+    hearth_conformance::blobs::Capabilities::default().repeated()
+);
 hearth_conformance::custody_conformance!(custody_in_a_storm, stormy_custody);
 hearth_conformance::leases_conformance!(leases_in_a_storm, stormy_leases);
 

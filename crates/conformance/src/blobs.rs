@@ -9,10 +9,31 @@ use tokio::task::JoinSet;
 use crate::Instance;
 use crate::instance::within;
 
-/// What backends may differ in: nothing yet.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What backends may differ in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Capabilities {}
+pub struct Capabilities {
+    /// Whether creating the same bytes again conflicts. Behind a caller that repeats calls they may count as
+    /// its own.
+    pub refuses_same_bytes: bool,
+}
+
+impl Default for Capabilities {
+    fn default() -> Self {
+        Self {
+            refuses_same_bytes: true,
+        }
+    }
+}
+
+impl Capabilities {
+    /// The same, behind a caller that repeats calls.
+    #[must_use]
+    pub const fn repeated(mut self) -> Self {
+        self.refuses_same_bytes = false;
+        self
+    }
+}
 
 suite! { $
     /// Every case of blobs that needs no reopening.
@@ -58,15 +79,20 @@ async fn list(blobs: &dyn Blobs, prefix: &str, limit: usize) -> Vec<String> {
         if page.is_empty() {
             return keys.iter().map(ToString::to_string).collect();
         }
+        assert!(
+            keys.last() < page.first(),
+            "a page begins behind the one before"
+        );
         keys.extend(page);
     }
 }
 
 /// A second creation conflicts, even with the same bytes, and changes nothing.
-pub async fn an_object_is_created_once(instance: Instance<dyn Blobs>, _: Capabilities) {
+pub async fn an_object_is_created_once(instance: Instance<dyn Blobs>, can: Capabilities) {
     let blobs = instance.store();
     create(&*blobs, "a/b", b"first").await;
-    for bytes in [&b"second"[..], b"x"] {
+    let same = can.refuses_same_bytes.then_some(&b"first"[..]);
+    for bytes in [&b"second"[..], b"x"].into_iter().chain(same) {
         let again = within(blobs.create(&key("a/b"), Bytes::from_static(bytes))).await;
         assert!(matches!(again, Err(StoreError::Conflict)), "{again:?}");
     }

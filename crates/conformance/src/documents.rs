@@ -484,6 +484,7 @@ pub async fn partitions_are_listed_by_pages(instance: Instance<dyn Documents>, _
                 break;
             }
             listed.extend(page);
+            assert!(listed.len() < 20, "pages overlap, by {limit}");
         }
         listed.sort();
         let listed: Vec<String> = listed.iter().map(|key| text(key)).collect();

@@ -99,6 +99,10 @@ pub(super) async fn walk(log: &dyn Log, stream: Stream) -> Vec<Message> {
         if page.is_empty() {
             return all;
         }
+        assert!(
+            page[0].position > after,
+            "a page begins behind the one before"
+        );
         all.extend(page);
     }
 }

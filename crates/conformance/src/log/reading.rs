@@ -33,6 +33,7 @@ pub async fn loads_are_paged(instance: Instance<dyn Log>, _: Capabilities) {
             let Some(last) = page.last() else { break };
             after = Some(last.position);
             paged.extend(page);
+            assert!(paged.len() <= all.len(), "pages overlap, by {limit}");
         }
         assert_eq!(paged, all, "by {limit}");
     }

@@ -87,6 +87,7 @@ pub async fn segments_come_by_key_and_by_pages(instance: Instance<dyn Series>, _
                 break;
             }
             walked.extend(page);
+            assert!(walked.len() <= sorted.len(), "pages overlap, by {limit}");
         }
         assert_eq!(walked, sorted, "by {limit}");
     }
@@ -199,6 +200,7 @@ pub async fn days_and_homes_are_listed(instance: Instance<dyn Series>, _: Capabi
                 break;
             }
             homes.extend(page);
+            assert!(homes.len() < 9, "pages overlap, by {limit}");
         }
         homes.sort_unstable();
         let expected: Vec<HomeId> = (1..=9).filter(|n| *n != 7).map(home).collect();
