@@ -6,6 +6,7 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use hearth_ports::StoreError;
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::Semaphore;
 
-use crate::failure::{failed, lock, too_late};
+use crate::failure::{closed, failed, lock, too_late};
 use crate::pages;
 use crate::writer::{DEADLINE, Unit, Writer};
 
@@ -381,7 +382,7 @@ impl Pool {
     }
 }
 
-/// Runs blocking work when a permit is free, within the deadline. The work itself runs to its end.
+/// Runs a blocking read when a permit is free, within the deadline. The work itself runs to its end.
 ///
 /// # Errors
 /// The work's own, or `Retryable`.
@@ -392,10 +393,7 @@ where
 {
     let permits = Arc::clone(permits);
     let asked = async move {
-        let permit = permits
-            .acquire_owned()
-            .await
-            .map_err(|_| crate::failure::closed())?;
+        let permit = permits.acquire_owned().await.map_err(|_| closed())?;
         tokio::task::spawn_blocking(move || {
             let result = work();
             drop(permit);
@@ -407,4 +405,30 @@ where
     tokio::time::timeout(DEADLINE, asked)
         .await
         .map_err(|_| too_late())?
+}
+
+/// Runs a blocking write as [`blocking`] does; one that began and is not heard of in time is `Unknown`.
+///
+/// # Errors
+/// The work's own, `Retryable` or `Unknown`.
+pub(crate) async fn blocking_write<T, F>(permits: &Arc<Semaphore>, work: F) -> Result<T, StoreError>
+where
+    F: FnOnce() -> Result<T, StoreError> + Send + 'static,
+    T: Send + 'static,
+{
+    let under_way = Arc::new(AtomicBool::new(false));
+    let mark = Arc::clone(&under_way);
+    let result = blocking(permits, move || {
+        mark.store(true, Ordering::SeqCst);
+        let result = work();
+        mark.store(false, Ordering::SeqCst);
+        result
+    })
+    .await;
+    match result {
+        Err(StoreError::Retryable(cause)) if under_way.load(Ordering::SeqCst) => {
+            Err(StoreError::Unknown(cause))
+        }
+        other => other,
+    }
 }

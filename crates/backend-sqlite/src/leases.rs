@@ -11,6 +11,7 @@ use hearth_kernel::Timestamp;
 use hearth_ports::{Clock, Lease, Leases, StoreError};
 use rusqlite::{Connection, OptionalExtension};
 
+use crate::database::DatabaseError;
 use crate::documents::SqliteDocuments;
 use crate::failure::{count, failed, int};
 
@@ -31,19 +32,13 @@ impl SqliteLeases {
     /// The leases in the file of these documents. Leases of a former process end here.
     ///
     /// # Errors
-    /// `Retryable` or `Unknown`, as every write.
-    pub async fn open(
-        documents: SqliteDocuments,
-        clock: Arc<dyn Clock>,
-    ) -> Result<Self, StoreError> {
-        documents
-            .write(0, |conn| {
-                conn.execute("UPDATE leases SET expires = 0 WHERE expires > 0", [])
-                    .map(|_| ())
-                    .map_err(failed)
-            })
-            .await?;
-        Ok(Self { documents, clock })
+    /// When the file cannot be written.
+    pub fn open(documents: &SqliteDocuments, clock: Arc<dyn Clock>) -> Result<Self, DatabaseError> {
+        documents.end_leases()?;
+        Ok(Self {
+            documents: documents.clone(),
+            clock,
+        })
     }
 }
 

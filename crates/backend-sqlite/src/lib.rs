@@ -6,6 +6,8 @@
 //! under subjects, keys and stamps are all it sees. Nothing here is more than the ports promise, so what runs
 //! on it runs on a cluster.
 
+mod blobs;
+mod custody;
 mod database;
 mod documents;
 mod failure;
@@ -16,10 +18,13 @@ mod pages;
 mod series;
 mod writer;
 
+pub use blobs::{FolderBlobs, MAX_BLOB_BYTES};
+pub use custody::{CustodyError, FileCustody};
 pub use database::DatabaseError;
 pub use documents::{
     MAX_KEY_BYTES, MAX_RANGE_LIMIT, MAX_VALUE_BYTES, SqliteDocuments, TOMBSTONES_KEPT,
 };
+pub use folder::{DataFolder, OpenError, Stores};
 pub use leases::SqliteLeases;
 pub use log::{MAX_MESSAGE_BYTES, SqliteLog};
 pub use series::SqliteSeries;

@@ -111,12 +111,10 @@ async fn a_restart_waits_for_no_lease_and_fences_grow_on() {
     let clock: Arc<dyn Clock> = Arc::new(place.clock.clone());
     let hour = Duration::from_secs(3_600);
     let first = {
-        let leases = SqliteLeases::open(place.open(), Arc::clone(&clock))
-            .await
-            .unwrap();
+        let leases = SqliteLeases::open(&place.open(), Arc::clone(&clock)).unwrap();
         leases.acquire("tests.work.0", "a", hour).await.unwrap()
     };
-    let leases = SqliteLeases::open(place.open(), clock).await.unwrap();
+    let leases = SqliteLeases::open(&place.open(), clock).unwrap();
     assert!(matches!(
         leases.renew(&first, "a", hour).await,
         Err(StoreError::Conflict)

@@ -91,7 +91,8 @@ pub(super) fn open_day(
         )
         .optional()
         .map_err(sqlite)?;
-    let (last, at) = newest.unwrap_or((base, day.start().micros()));
+    let empty = (base, day.start().micros());
+    let (last, at) = newest.unwrap_or(empty);
     Ok(OpenedDay {
         conn,
         path,
