@@ -13,6 +13,7 @@ use hearth_rpc::MethodRule;
 use serde::de::DeserializeOwned;
 use tonic::service::RoutesBuilder;
 
+use crate::exit::Exit;
 use crate::metrics::Metrics;
 
 /// How many aggregates a service keeps in memory.
@@ -127,11 +128,14 @@ impl Context {
     }
 }
 
+/// Adds one gRPC service to those of the process.
+pub type AddService = Box<dyn FnOnce(&mut RoutesBuilder) + Send>;
+
 /// What a module adds to the process when it has started.
 #[derive(Default)]
 pub struct Started {
     /// Adds its gRPC services.
-    pub routes: Vec<Box<dyn FnOnce(&mut RoutesBuilder) + Send>>,
+    pub routes: Vec<AddService>,
     /// Whether it can serve now: asked by `/readyz` and by the health service.
     pub readiness: Vec<Readiness>,
 }
@@ -187,4 +191,15 @@ pub enum StartError {
     /// Something else, in one line.
     #[error("{0}")]
     Other(String),
+}
+
+impl StartError {
+    /// How the process ends for it: a bad option is the operator's to put right.
+    #[must_use]
+    pub fn exit(&self, service: Service) -> Exit {
+        match self {
+            Self::Options(problem) => Exit::usage(format!("[{service}] in the options: {problem}")),
+            error => Exit::failed(&format!("{service} does not start"), error),
+        }
+    }
 }

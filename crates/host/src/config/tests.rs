@@ -158,7 +158,8 @@ fn every_option_has_a_row_and_every_row_an_option() {
         .iter()
         .map(|option| option.path.to_owned())
         .collect();
-    (paths.sort(), rows.sort());
+    paths.sort();
+    rows.sort();
     assert_eq!(paths, rows);
     let page = reference();
     assert!(

@@ -1,0 +1,235 @@
+//! From modules to a served process, and back down: start, serve, be told, drain.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hearth_ports::{Clock, Tasks};
+use hearth_rpc::stack::Front;
+use hearth_rpc::{Authority, Limits, Stack, serve_layers};
+use tonic::service::{Routes, RoutesBuilder};
+use tonic_health::ServingStatus;
+use tonic_health::server::HealthReporter;
+
+use crate::admin::{Admin, AdminBound};
+use crate::calls::CallMetrics;
+use crate::config;
+use crate::contract;
+use crate::exit::Exit;
+use crate::metrics::Metrics;
+use crate::module::{Context, Module, Readiness};
+use crate::probe::{self, Ready};
+use crate::server::{Bound, Serving};
+
+/// How often the health service learns whether the process is ready.
+const HEALTH_EVERY: Duration = Duration::from_millis(500);
+
+/// What a process is made of.
+pub struct Plan<'a> {
+    /// The listener, bound.
+    pub bound: Bound,
+    /// The admin port, bound, if there is one.
+    pub admin: Option<AdminBound>,
+    /// `[server]`.
+    pub server: config::Server,
+    /// The modules, in the order in which they start.
+    pub modules: Vec<&'static Module>,
+    /// Makes the context of a module.
+    pub context: &'a (dyn Fn(&'static Module) -> Context + Sync),
+    /// Who is signed in.
+    pub authority: Authority,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// Where calls are counted.
+    pub metrics: Metrics,
+    /// More readiness checks: of what the binary itself runs.
+    pub readiness: Vec<Readiness>,
+    /// The owner of the process's own tasks; the modules' are the contexts'.
+    pub tasks: Tasks,
+}
+
+impl std::fmt::Debug for Plan<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Plan")
+            .field("bound", &self.bound)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A process that serves.
+#[derive(Debug)]
+pub struct Running {
+    serving: Serving,
+    front: Front<Routes>,
+    stack: Stack,
+    ready: Ready,
+    admin: Option<Admin>,
+    tasks: Tasks,
+}
+
+impl Plan<'_> {
+    /// Starts the modules one after the other, then takes connections.
+    ///
+    /// # Errors
+    /// `Usage` for a bad option of a module; `Failed` when one does not start, or the tables do not match the contract.
+    pub async fn start(self) -> Result<Running, Exit> {
+        let rules = contract::rules(&self.modules)
+            .map_err(|error| Exit::failed("the table of methods is wrong", &error))?;
+        match contract::mismatches(&self.modules).map(|all| all.into_iter().next()) {
+            Ok(None) => {}
+            Ok(Some(one)) => {
+                return Err(Exit::Failed(format!(
+                    "the table of methods is wrong: {one}"
+                )));
+            }
+            Err(error) => return Err(Exit::failed("the table of methods is wrong", &error)),
+        }
+        let mut routes = RoutesBuilder::default();
+        let mut readiness = self.readiness;
+        for module in &self.modules {
+            let started = (module.start)((self.context)(module)).await;
+            let started = started.map_err(|error| error.exit(module.service))?;
+            for add in started.routes {
+                add(&mut routes);
+            }
+            readiness.extend(started.readiness);
+        }
+        let ready = Ready::when(readiness);
+        let services: Vec<_> = self
+            .modules
+            .iter()
+            .flat_map(|module| module.grpc.iter().copied())
+            .collect();
+        infrastructure(&mut routes, &services, &ready, &self.tasks).await?;
+
+        let observer = Arc::new(CallMetrics::new(&self.metrics, &rules));
+        let limits = limits(&self.server);
+        let stack = Stack::new(rules, self.authority, self.clock, limits, observer);
+        let front = serve_layers(routes.routes(), stack.clone());
+        let probes = probe::routes(self.metrics, ready.clone());
+        let admin = match self.admin {
+            Some(admin) => Some(admin.serve(probes.clone())?),
+            None => None,
+        };
+        let serving = self
+            .bound
+            .serve(&self.server, front.clone(), probes, &self.tasks)?;
+        tracing::info!(address = %serving.address(), "serving");
+        Ok(Running {
+            serving,
+            front,
+            stack,
+            ready,
+            admin,
+            tasks: self.tasks,
+        })
+    }
+}
+
+impl Running {
+    /// Where it listens.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.serving.address()
+    }
+
+    /// The same services for clients in this process, behind the same stack.
+    #[must_use]
+    pub fn front(&self) -> Front<Routes> {
+        self.front.clone()
+    }
+
+    /// Whether it can serve.
+    #[must_use]
+    pub const fn ready(&self) -> &Ready {
+        &self.ready
+    }
+
+    /// Ends in order: not ready, no new connections and calls, open streams end, calls in flight get `grace`, then the
+    /// tasks. Answers whether everything ended in time.
+    pub async fn drain(self, grace: Duration) -> bool {
+        tracing::info!("draining");
+        self.ready.drain();
+        self.stack.drain();
+        let connections = self.serving.stop(grace).await;
+        let tasks = self.tasks.stop(grace).await;
+        // The admin port answers to the end.
+        drop(self.admin);
+        tracing::info!(connections, tasks, "drained");
+        connections && tasks
+    }
+}
+
+/// Resolves when the process is told to end: SIGTERM or SIGINT.
+///
+/// # Errors
+/// When signals cannot be heard.
+pub async fn told_to_end() -> Result<(), Exit> {
+    let failed = |error: std::io::Error| Exit::failed("signals cannot be heard", &error);
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        Ok(())
+    }
+    #[cfg(not(unix))]
+    tokio::signal::ctrl_c().await.map_err(failed)
+}
+
+fn limits(server: &config::Server) -> Limits {
+    let size = |count: u32| usize::try_from(count).unwrap_or(usize::MAX);
+    Limits {
+        calls: size(server.max_calls),
+        streams: size(server.max_streams),
+        callers: size(server.max_callers),
+        rates: server.rate_limits,
+    }
+}
+
+/// Health, which follows readiness, and reflection of what is served.
+async fn infrastructure(
+    routes: &mut RoutesBuilder,
+    services: &[&'static str],
+    ready: &Ready,
+    tasks: &Tasks,
+) -> Result<(), Exit> {
+    let (reporter, health) = tonic_health::server::health_reporter();
+    let mut reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(hearth_api::FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .with_service_name("grpc.health.v1.Health")
+        .with_service_name("grpc.reflection.v1.ServerReflection");
+    for service in services {
+        reflection = reflection.with_service_name(*service);
+    }
+    let reflection = reflection.build_v1();
+    routes.add_service(health).add_service(
+        reflection.map_err(|error| Exit::failed("reflection does not start", &error))?,
+    );
+    report(&reporter, services, ready).await;
+    let (services, ready) = (services.to_vec(), ready.clone());
+    tasks.spawn("health", async move {
+        loop {
+            tokio::time::sleep(HEALTH_EVERY).await;
+            report(&reporter, &services, &ready).await;
+        }
+    });
+    Ok(())
+}
+
+async fn report(reporter: &HealthReporter, services: &[&'static str], ready: &Ready) {
+    let serves = ready.missing().is_empty();
+    let status = if serves {
+        ServingStatus::Serving
+    } else {
+        ServingStatus::NotServing
+    };
+    for service in [""].iter().chain(services) {
+        reporter.set_service_status(*service, status).await;
+    }
+}
