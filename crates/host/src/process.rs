@@ -1,4 +1,4 @@
-//! Process hygiene: memory that holds keys is not written to disk by the kernel, nor read by a debugger of the same user.
+//! Process hygiene: memory that holds keys is not written to disk by the kernel, nor read by a debugger of the same user; and one crypto provider.
 
 use std::io;
 
@@ -24,6 +24,13 @@ pub fn harden() -> io::Result<()> {
         set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     }
     Ok(())
+}
+
+/// Installs ring as the crypto provider of the process, for libraries that ask for a default. Once is enough; again is
+/// harmless.
+pub fn install_crypto() {
+    // It fails only when there is one already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
 #[cfg(test)]

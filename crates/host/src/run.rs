@@ -64,6 +64,8 @@ pub struct Running {
     stack: Stack,
     ready: Ready,
     admin: Option<Admin>,
+    /// In the order in which the modules started.
+    module_tasks: Vec<Tasks>,
     tasks: Tasks,
 }
 
@@ -86,8 +88,11 @@ impl Plan<'_> {
         }
         let mut routes = RoutesBuilder::default();
         let mut readiness = self.readiness;
+        let mut module_tasks = Vec::new();
         for module in &self.modules {
-            let started = (module.start)((self.context)(module)).await;
+            let context = (self.context)(module);
+            module_tasks.push(context.tasks.clone());
+            let started = (module.start)(context).await;
             let started = started.map_err(|error| error.exit(module.service))?;
             for add in started.routes {
                 add(&mut routes);
@@ -121,6 +126,7 @@ impl Plan<'_> {
             stack,
             ready,
             admin,
+            module_tasks,
             tasks: self.tasks,
         })
     }
@@ -146,13 +152,17 @@ impl Running {
     }
 
     /// Ends in order: not ready, no new connections and calls, open streams end, calls in flight get `grace`, then the
-    /// tasks. Answers whether everything ended in time.
+    /// tasks of the modules and of the process get as much each. Answers whether everything ended in time.
     pub async fn drain(self, grace: Duration) -> bool {
         tracing::info!("draining");
         self.ready.drain();
         self.stack.drain();
         let connections = self.serving.stop(grace).await;
-        let tasks = self.tasks.stop(grace).await;
+        // The last module first, since later ones may read what earlier ones write.
+        let mut tasks = true;
+        for owner in self.module_tasks.iter().rev().chain([&self.tasks]) {
+            tasks &= owner.stop(grace).await;
+        }
         // The admin port answers to the end.
         drop(self.admin);
         tracing::info!(connections, tasks, "drained");
