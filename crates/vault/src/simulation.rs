@@ -14,7 +14,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use ports::Random;
-use world::{Operation, World};
+use world::{OWNERS, Operation, World};
 
 use crate::vault::Vault;
 
@@ -23,9 +23,9 @@ const PROCESSES: usize = 3;
 /// Operations that one process has under way at once.
 const TASKS: usize = 3;
 /// Steps of the scheduler in one run.
-const STEPS: usize = 1_500;
+const STEPS: usize = 2_500;
 /// Runs: seeds 1 to this.
-const RUNS: u64 = 300;
+const RUNS: u64 = 400;
 
 type Running = Pin<Box<dyn Future<Output = ()>>>;
 
@@ -34,11 +34,12 @@ type Running = Pin<Box<dyn Future<Output = ()>>>;
 struct Process {
     booting: Option<Pin<Box<dyn Future<Output = Option<Vault>>>>>,
     vault: Option<Vault>,
-    tasks: Vec<Running>,
+    /// What is under way, and the step until which it stands still.
+    tasks: Vec<(Running, usize)>,
 }
 
 impl Process {
-    fn step(&mut self, world: &Arc<World>, random: &mut Random) {
+    fn step(&mut self, world: &Arc<World>, random: &mut Random, step: usize) {
         let Some(vault) = &self.vault else {
             let booting = self
                 .booting
@@ -50,16 +51,24 @@ impl Process {
             return;
         };
         if self.tasks.len() < TASKS && random.below(3) == 0 {
-            let operation = Operation::random(random);
+            let owners = 1 + step * OWNERS / (STEPS + 1);
+            let operation = Operation::random(random, owners, world.mood);
             let run = Arc::clone(world).run(vault.clone(), operation);
-            self.tasks.push(Box::pin(run));
+            self.tasks.push((Box::pin(run), 0));
         }
         if self.tasks.is_empty() {
             return;
         }
         let chosen = random.below(self.tasks.len());
-        if poll(&mut self.tasks[chosen]).is_ready() {
+        let (task, sleeps_until) = &mut self.tasks[chosen];
+        if *sleeps_until > step {
+            return;
+        }
+        if poll(task).is_ready() {
             drop(self.tasks.swap_remove(chosen));
+        } else if random.below(80) == 0 {
+            // Paused by its machine, while the others go on for as long as a rotation takes.
+            *sleeps_until = step + random.below(STEPS / 4);
         }
     }
 }
@@ -120,16 +129,16 @@ fn run(seed: u64, tally: &mut Tally) {
     let mut random = Random::new(seed);
     let world = Arc::new(World::new(seed));
     let mut processes: Vec<_> = (0..PROCESSES).map(|_| Process::default()).collect();
-    for _ in 0..STEPS {
+    for step in 0..STEPS {
         let process = random.below(PROCESSES);
         match random.below(400) {
             0..=3 => processes[process] = Process::default(),
             4..=6 => {
-                let hours = u64::try_from(random.below(40) + 1).unwrap();
+                let hours = u64::try_from(random.below(60) + 1).unwrap();
                 world.clock.advance(Duration::from_secs(hours * 3_600));
             }
             7..=14 => world.log.land_one(&mut random),
-            _ => processes[process].step(&world, &mut random),
+            _ => processes[process].step(&world, &mut random, step),
         }
     }
     // Everybody stops where they are; one process comes back, on ports that work.
@@ -158,7 +167,7 @@ fn no_interleaving_revives_an_erased_key_or_loses_a_live_one() {
     assert!(tally.sealed > runs * 10, "{tally:?}");
     assert!(tally.opened > runs * 3, "{tally:?}");
     assert!(tally.erased > runs, "{tally:?}");
-    assert!(tally.expired > runs, "{tally:?}");
+    assert!(tally.expired > runs / 4, "{tally:?}");
     assert!(tally.copies_before > runs / 4, "{tally:?}");
     assert!(tally.rotations > RUNS, "{tally:?}");
 }

@@ -373,7 +373,7 @@ impl Vault {
         owner: Owner,
         purpose: Purpose,
         id: KeyId,
-    ) -> Result<Answer, SealError> {
+    ) -> Result<Result<Answer, SealError>, VaultError> {
         let signer = &self.inner.signer;
         let answer = self.core().change(owner, |draft| {
             if let Some(fence) = fence_of(draft.fences, purpose) {
@@ -393,7 +393,27 @@ impl Vault {
             };
             Ok((Touch::Nothing, answer))
         });
-        answer.await.map_err(|error| refused(&error))?
+        answer.await
+    }
+
+    /// The answer to a service, apart from what it may ask for.
+    pub(crate) async fn answer(
+        &self,
+        owner: Owner,
+        purpose: Purpose,
+        want: Want,
+    ) -> Result<Result<Answer, SealError>, VaultError> {
+        match want {
+            Want::Open(id) => self.lease_to_open(owner, purpose, id).await,
+            Want::Seal => self.lease_to_seal(owner, purpose).await.map(Ok),
+            Want::Derive => match owner {
+                Owner::Service(service) => {
+                    let lease = own_keys(self.core(), service, purpose).await;
+                    lease.map(|lease| Ok(Answer::Keys(lease)))
+                }
+                Owner::Account(_) | Owner::Home(_) => Err(VaultError::Denied),
+            },
+        }
     }
 }
 
@@ -413,22 +433,12 @@ impl Leasing for Vault {
         if !permits(service, owner, purpose, what) {
             return Err(SealError::Denied);
         }
-        match want {
-            Want::Open(id) => self.lease_to_open(owner, purpose, id).await,
-            Want::Seal => {
-                let answer = self.lease_to_seal(owner, purpose).await;
-                answer.map_err(|error| refused(&error))
-            }
-            Want::Derive => {
-                let of_service = Owner::Service(service) == owner
-                    && matches!(purpose, Purpose::Hashing | Purpose::Signing);
-                if !of_service {
-                    return Err(SealError::Denied);
-                }
-                let lease = own_keys(self.core(), service, purpose).await;
-                lease.map(Answer::Keys).map_err(|error| refused(&error))
-            }
+        let derives = matches!(purpose, Purpose::Hashing | Purpose::Signing);
+        if want == Want::Derive && !derives {
+            return Err(SealError::Denied);
         }
+        let answer = self.answer(owner, purpose, want).await;
+        answer.map_err(|error| refused(&error))?
     }
 }
 

@@ -229,7 +229,7 @@ impl Log for SimLog {
     ) -> Result<Vec<Message>, StoreError> {
         self.faults.before().await?;
         // Short pages, so that rings move while they are scanned.
-        let page = self.inner.page(stream, after, limit.min(2)).await;
+        let page = self.inner.page(stream, after, limit.min(3)).await;
         self.faults.after().await;
         page
     }
@@ -285,6 +285,17 @@ impl SimCustody {
     /// No more faults and turns.
     pub(super) fn calm(&self) {
         self.faults.calm.store(true, Ordering::SeqCst);
+    }
+
+    /// The keys that lie there now.
+    pub(super) fn stolen_keys(&self) -> Vec<EpochKey> {
+        super::finish_now(self.inner.epochs()).unwrap()
+    }
+
+    /// The ring that lies in the escrow now.
+    pub(super) fn stolen_ring(&self, owner: Owner) -> Option<Bytes> {
+        let ring = super::finish_now(self.inner.escrowed_ring(owner)).unwrap();
+        ring.map(|(_, bytes)| Bytes::from(bytes))
     }
 
     async fn answer<T>(&self, done: Result<T, StoreError>) -> Result<T, StoreError> {
