@@ -10,6 +10,7 @@ use hearth_ports::{
     Blobs, Clock, Documents, Leases, Log, Outbound, SealError, Sealing, Series, Stream, Tasks,
 };
 use hearth_rpc::MethodRule;
+use hearth_vault::Vault;
 use serde::de::DeserializeOwned;
 use tonic::service::RoutesBuilder;
 
@@ -85,6 +86,8 @@ pub struct Context {
     pub outbound: Arc<dyn Outbound>,
     /// This service's sealing handle.
     pub sealing: Arc<dyn Sealing>,
+    /// The vault itself, for retention, which fences and asks for evidence. Nobody else uses it.
+    pub vault: Vault,
     /// What this process knows of people.
     pub access: Arc<Access>,
     /// The watermarks that this process hears.
