@@ -242,6 +242,79 @@ impl<P: Projection> View<P> {
     }
 }
 
+/// A row as a comparison sees it: partition without version, key, value.
+pub type Row = (Vec<u8>, Vec<u8>, Bytes);
+
+/// A view whose projection is not named: what operators and tests rebuild and compare.
+#[async_trait]
+pub trait Rebuild: Send + Sync + 'static {
+    /// Its name.
+    fn name(&self) -> &'static str;
+
+    /// Builds it anew beside the old one, and swaps.
+    ///
+    /// # Errors
+    /// See [`View::rebuild`].
+    async fn rebuild(&self) -> Result<(), ConsumeError>;
+
+    /// Every row of the current version, sorted. Slow.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    async fn rows(&self) -> Result<Vec<Row>, StoreError>;
+}
+
+#[async_trait]
+impl<P: Projection> Rebuild for View<P> {
+    fn name(&self) -> &'static str {
+        P::TABLE.0
+    }
+
+    async fn rebuild(&self) -> Result<(), ConsumeError> {
+        Self::rebuild(self).await
+    }
+
+    async fn rows(&self) -> Result<Vec<Row>, StoreError> {
+        let (current, mut rows, mut after) = (self.version().to_be_bytes(), Vec::new(), None);
+        loop {
+            let page = self.documents.partitions(P::TABLE, after, PAGE).await?;
+            for partition in page.iter().filter(|p| p.starts_with(&current)) {
+                self.partition_rows(partition, &mut rows).await?;
+            }
+            if page.len() < PAGE {
+                rows.sort();
+                return Ok(rows);
+            }
+            after = page.last().cloned();
+        }
+    }
+}
+
+impl<P: Projection> View<P> {
+    async fn partition_rows(
+        &self,
+        partition: &[u8],
+        rows: &mut Vec<Row>,
+    ) -> Result<(), StoreError> {
+        let mut range = Range::all(PAGE);
+        loop {
+            let page = self
+                .documents
+                .range(P::TABLE, partition, range.clone())
+                .await?;
+            let full = page.len() == PAGE;
+            for document in page {
+                // The smallest key after this one.
+                range.from = Some([&document.key[..], &[0]].concat());
+                rows.push((partition[4..].to_vec(), document.key, document.value));
+            }
+            if !full {
+                return Ok(());
+            }
+        }
+    }
+}
+
 #[async_trait]
 impl<P: Projection> Consume for Arc<View<P>> {
     fn name(&self) -> String {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use hearth_access::Access;
-use hearth_engine::{Engine, EngineOptions, Hasher, Watermarks};
+use hearth_engine::{Engine, EngineOptions, Hasher, Rebuild, Watermarks};
 use hearth_kernel::{Purpose, Service};
 use hearth_ports::{
     Blobs, Clock, Documents, Leases, Log, Outbound, SealError, Sealing, Series, Stream, Tasks,
@@ -141,6 +141,8 @@ pub struct Started {
     pub routes: Vec<AddService>,
     /// Whether it can serve now: asked by `/readyz` and by the health service.
     pub readiness: Vec<Readiness>,
+    /// Its views, for operators who rebuild one.
+    pub views: Vec<Arc<dyn Rebuild>>,
 }
 
 /// A readiness check. It answers from memory, at once.
@@ -163,6 +165,13 @@ impl Started {
     #[must_use]
     pub fn serve(mut self, add: impl FnOnce(&mut RoutesBuilder) + Send + 'static) -> Self {
         self.routes.push(Box::new(add));
+        self
+    }
+
+    /// With one more view.
+    #[must_use]
+    pub fn view(mut self, view: Arc<dyn Rebuild>) -> Self {
+        self.views.push(view);
         self
     }
 

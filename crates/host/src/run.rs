@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hearth_engine::Rebuild;
 use hearth_ports::{Clock, Tasks};
 use hearth_rpc::stack::Front;
 use hearth_rpc::{Authority, Limits, Stack, serve_layers};
@@ -57,13 +58,13 @@ impl std::fmt::Debug for Plan<'_> {
 }
 
 /// A process that serves.
-#[derive(Debug)]
 pub struct Running {
     serving: Serving,
     front: Front<Routes>,
     stack: Stack,
     ready: Ready,
     admin: Option<Admin>,
+    views: Vec<Arc<dyn Rebuild>>,
     /// In the order in which the modules started.
     module_tasks: Vec<Tasks>,
     tasks: Tasks,
@@ -88,6 +89,7 @@ impl Plan<'_> {
         }
         let mut routes = RoutesBuilder::default();
         let mut readiness = self.readiness;
+        let mut views = Vec::new();
         let mut module_tasks = Vec::new();
         for module in &self.modules {
             let context = (self.context)(module);
@@ -98,6 +100,7 @@ impl Plan<'_> {
                 add(&mut routes);
             }
             readiness.extend(started.readiness);
+            views.extend(started.views);
         }
         let ready = Ready::when(readiness);
         let services: Vec<_> = self
@@ -126,9 +129,16 @@ impl Plan<'_> {
             stack,
             ready,
             admin,
+            views,
             module_tasks,
             tasks: self.tasks,
         })
+    }
+}
+
+impl std::fmt::Debug for Running {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Running({})", self.address())
     }
 }
 
@@ -143,6 +153,12 @@ impl Running {
     #[must_use]
     pub fn front(&self) -> Front<Routes> {
         self.front.clone()
+    }
+
+    /// The views of the modules.
+    #[must_use]
+    pub fn views(&self) -> &[Arc<dyn Rebuild>] {
+        &self.views
     }
 
     /// Whether it can serve.

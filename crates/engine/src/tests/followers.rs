@@ -27,15 +27,16 @@ impl Publisher for Loud {
         facts: &PublishedFacts,
     ) -> Result<Vec<Publication>, RelayError> {
         let id = Uuid::from_slice(&commit.aggregate).unwrap();
+        let version = u8::try_from(commit.version).unwrap();
         let former = facts.current("jar", id).await?;
-        assert!(former.is_none_or(|fact| fact.last() <= Some(&(commit.version as u8))));
+        assert!(former.is_none_or(|fact| fact.last() <= Some(&version)));
         let event = |body: u8| Publication {
             target: Target::Event {
                 name: "bean",
                 major: 1,
                 id,
             },
-            body: vec![0x10, commit.version as u8, 0x18, body],
+            body: vec![0x10, version, 0x18, body],
         };
         let fact = Publication {
             target: Target::Fact {
@@ -43,7 +44,7 @@ impl Publisher for Loud {
                 id,
                 gone: commit.is_tombstone(),
             },
-            body: vec![0x10, commit.version as u8],
+            body: vec![0x10, version],
         };
         Ok(vec![event(0), event(1), fact])
     }
@@ -231,7 +232,9 @@ async fn a_view_survives_restarts_and_equals_its_rebuild() {
         .unwrap();
     let before = rows(&view).await;
     assert_eq!(before.len(), 3);
+    let all = crate::Rebuild::rows(&*view).await.unwrap();
     view.rebuild().await.unwrap();
+    assert_eq!(crate::Rebuild::rows(&*view).await.unwrap(), all);
     assert_eq!((view.version(), rows(&view).await), (1, before.clone()));
     let reopened = View::open(Versions, Arc::clone(&log), Arc::clone(&documents))
         .await
