@@ -247,7 +247,20 @@ impl Core {
         if record.head.owner != owner {
             return Err(VaultError::Corrupt("a ring stands under another's subject"));
         }
-        let (ring, must_move, replaced) = self.unwrap(&record, &epochs).await?;
+        let unwrapped = match self.unwrap(&record, &epochs).await {
+            Err(VaultError::Corrupt(why)) => {
+                // Before anything is believed to be lost: it may have moved between the two reads.
+                let again = self.log.last(&ring_subject(owner), Read::Leader).await?;
+                let still = again.is_some_and(|again| again.position == message.position);
+                return Err(if still {
+                    VaultError::Corrupt(why)
+                } else {
+                    VaultError::Busy
+                });
+            }
+            other => other?,
+        };
+        let (ring, must_move, replaced) = unwrapped;
         Ok(View {
             record: Some((record, message.position)),
             ring,

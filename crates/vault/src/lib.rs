@@ -23,6 +23,8 @@ mod seal;
 mod simulation;
 mod statement;
 pub mod table;
+#[cfg(test)]
+mod trial;
 mod upkeep;
 mod vault;
 

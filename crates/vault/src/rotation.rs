@@ -283,3 +283,6 @@ impl Scan {
         Ok(Some(rings.collect()))
     }
 }
+
+#[cfg(test)]
+mod tests;

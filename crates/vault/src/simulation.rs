@@ -66,7 +66,7 @@ impl Process {
         }
         if poll(task).is_ready() {
             drop(self.tasks.swap_remove(chosen));
-        } else if random.below(80) == 0 {
+        } else if random.below(50) == 0 {
             // Paused by its machine, while the others go on for as long as a rotation takes.
             *sleeps_until = step + random.below(STEPS / 4);
         }
@@ -137,7 +137,7 @@ fn run(seed: u64, tally: &mut Tally) {
                 let hours = u64::try_from(random.below(60) + 1).unwrap();
                 world.clock.advance(Duration::from_secs(hours * 3_600));
             }
-            7..=14 => world.log.land_one(&mut random),
+            7..=9 => world.log.land_one(&mut random),
             _ => processes[process].step(&world, &mut random, step),
         }
     }

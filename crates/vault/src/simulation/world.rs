@@ -315,6 +315,12 @@ impl World {
             self.check_thing(&vault, thing, &mut found).await;
         }
         let fenced = self.check_facts(&vault).await;
+        for owner in &fenced {
+            if let Some(evidence) = vault.sealed_off(*owner).await.unwrap() {
+                let (opened, _) = self.steal(&[*owner], &things);
+                assert_eq!(opened, 0, "copies of {owner} open after {evidence:?}");
+            }
+        }
         found.copies_before = self.steal(&fenced, &things).0;
         vault.rotate_due(self.clock.now()).await.unwrap();
         for owner in &fenced {
@@ -343,6 +349,10 @@ impl World {
                 "{owner} has no ring that can be used: {answer:?}"
             );
         }
+        // A rotation of everything also clears away what processes left that stopped at the wrong moment.
+        let all = self.buckets.iter().copied().collect();
+        let rotated = vault.rotate_buckets(&all).await.unwrap();
+        assert!(rotated.unfinished.is_empty(), "{rotated:?}");
         let facts = vault.doctor().await.unwrap();
         for bucket in &facts.buckets {
             assert!(
