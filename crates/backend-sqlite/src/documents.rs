@@ -17,7 +17,7 @@ use hearth_kernel::Timestamp;
 use hearth_ports::{Clock, Document, Documents, Range, StoreError, Table};
 use rusqlite::{Connection, OptionalExtension, params};
 
-use crate::database::{Database, DatabaseError, Primary, Shape, atomically, connect};
+use crate::database::{Database, DatabaseError, Primary, Shape, atomically};
 use crate::failure::{failed, limit as sql_limit};
 
 /// The greatest key or partition key. A greater one is `Terminal`.
@@ -54,7 +54,6 @@ const SHAPE: Shape = Shape {
 pub struct SqliteDocuments {
     pub(crate) database: Arc<Database<()>>,
     clock: Arc<dyn Clock>,
-    path: Arc<Path>,
 }
 
 impl std::fmt::Debug for SqliteDocuments {
@@ -78,22 +77,11 @@ impl SqliteDocuments {
     /// # Errors
     /// When the file cannot be opened, is damaged, or of a newer format.
     pub fn open(folder: &Path, clock: Arc<dyn Clock>) -> Result<Self, DatabaseError> {
-        let path = folder.join("documents.db");
-        let database = Database::open(&path, SHAPE, |_| Ok(()))?;
+        let database = Database::open(&folder.join("documents.db"), SHAPE, |_| Ok(()))?;
         Ok(Self {
             database: Arc::new(database),
             clock,
-            path: Arc::from(path),
         })
-    }
-
-    /// Ends every lease. On a connection of its own: nobody else writes yet.
-    pub(crate) fn end_leases(&self) -> Result<(), DatabaseError> {
-        let path = &self.path;
-        connect(path, 64)
-            .and_then(|conn| conn.execute("UPDATE leases SET expires = 0 WHERE expires > 0", []))
-            .map(|_| ())
-            .map_err(DatabaseError::sqlite(path))
     }
 
     /// Drops tombstones that were written more than 30 days before `now`. Answers how many went.

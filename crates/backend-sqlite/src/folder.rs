@@ -92,7 +92,10 @@ impl DataFolder {
             escrow: escrow.to_owned(),
         };
         let opened = tokio::task::spawn_blocking(move || open(&folders, clock, &mut |_| Ok(())));
-        opened.await.map_err(|_| OpenError::Stopped)?
+        let stores = opened.await.map_err(|_| OpenError::Stopped)??;
+        // Whoever held them had the folder locked, and is gone.
+        stores.leases.end_all().await.map_err(OpenError::Leases)?;
+        Ok(stores)
     }
 }
 
@@ -201,7 +204,7 @@ fn open(folders: &Folders, clock: Arc<dyn Clock>, step: Steps<'_>) -> Result<Sto
     let custody = FileCustody::open(&folders.keys, &folders.escrow, installation)?;
     let log = SqliteLog::open(&folders.data, Arc::clone(&clock))?;
     let documents = SqliteDocuments::open(&folders.data, Arc::clone(&clock))?;
-    let leases = SqliteLeases::open(&documents, clock)?;
+    let leases = SqliteLeases::new(&documents, clock);
     let series = SqliteSeries::open(&folders.data)?;
     let blobs = folders.data.join("blobs");
     let blobs = FolderBlobs::open(&blobs).map_err(OpenError::folder(&blobs))?;

@@ -1,7 +1,7 @@
 //! Leases on SQLite: rows of `documents.db`, so that the fence outlives the process.
 //!
-//! One process owns the data folder, so whatever lease was open when it starts belongs to a process that is
-//! gone: opening ends them all, and a restart waits for nobody. Their fences stay.
+//! A lease outlives the store that granted it, as on a cluster. Only who knows that every holder is gone, because it
+//! has locked the data folder, may end them all.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,6 @@ use hearth_kernel::Timestamp;
 use hearth_ports::{Clock, Lease, Leases, StoreError};
 use rusqlite::{Connection, OptionalExtension};
 
-use crate::database::DatabaseError;
 use crate::documents::SqliteDocuments;
 use crate::failure::{count, failed, int};
 
@@ -29,16 +28,28 @@ struct Row {
 }
 
 impl SqliteLeases {
-    /// The leases in the file of these documents. Leases of a former process end here.
-    ///
-    /// # Errors
-    /// When the file cannot be written.
-    pub fn open(documents: &SqliteDocuments, clock: Arc<dyn Clock>) -> Result<Self, DatabaseError> {
-        documents.end_leases()?;
-        Ok(Self {
+    /// The leases in the file of these documents.
+    #[must_use]
+    pub fn new(documents: &SqliteDocuments, clock: Arc<dyn Clock>) -> Self {
+        Self {
             documents: documents.clone(),
             clock,
-        })
+        }
+    }
+
+    /// Ends every lease; their fences stay. For who knows that no holder lives: the process that has just
+    /// locked the data folder. So a restart waits for nobody.
+    ///
+    /// # Errors
+    /// `Retryable` or `Unknown`, as every write.
+    pub async fn end_all(&self) -> Result<(), StoreError> {
+        self.documents
+            .write(0, |conn| {
+                conn.execute("UPDATE leases SET expires = 0 WHERE expires > 0", [])
+                    .map(|_| ())
+                    .map_err(failed)
+            })
+            .await
     }
 }
 

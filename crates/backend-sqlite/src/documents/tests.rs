@@ -106,15 +106,16 @@ async fn a_dropped_partition_is_not_in_the_file_after_a_scrub() {
 }
 
 #[tokio::test]
-async fn a_restart_waits_for_no_lease_and_fences_grow_on() {
+async fn a_restart_that_ends_all_leases_waits_for_none_and_fences_grow_on() {
     let place = Place::new();
     let clock: Arc<dyn Clock> = Arc::new(place.clock.clone());
     let hour = Duration::from_secs(3_600);
     let first = {
-        let leases = SqliteLeases::open(&place.open(), Arc::clone(&clock)).unwrap();
+        let leases = SqliteLeases::new(&place.open(), Arc::clone(&clock));
         leases.acquire("tests.work.0", "a", hour).await.unwrap()
     };
-    let leases = SqliteLeases::open(&place.open(), clock).unwrap();
+    let leases = SqliteLeases::new(&place.open(), clock);
+    leases.end_all().await.unwrap();
     assert!(matches!(
         leases.renew(&first, "a", hour).await,
         Err(StoreError::Conflict)

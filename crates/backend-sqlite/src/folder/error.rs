@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use hearth_ports::StoreError;
+
 use crate::custody::CustodyError;
 use crate::database::DatabaseError;
 
@@ -56,6 +58,9 @@ pub enum OpenError {
     /// The runtime ended while the stores were being opened.
     #[error("opening was stopped")]
     Stopped,
+    /// The leases of the process before cannot be ended.
+    #[error("the leases of the process before cannot be ended")]
+    Leases(#[source] StoreError),
     /// A database cannot be opened.
     #[error(transparent)]
     Database(#[from] DatabaseError),

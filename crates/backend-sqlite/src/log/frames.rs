@@ -177,6 +177,7 @@ impl Frames {
         {
             through = through.min(last - 1);
         }
+        self.keep_head()?;
         let mut gone = 0;
         for file in self.files.snapshot() {
             gone += self
@@ -199,8 +200,13 @@ impl Frames {
             return Ok(Removed::Done);
         };
         if position(last) != at {
-            return Ok(Removed::Conflict);
+            return Ok(if position(last) > at {
+                Removed::Conflict
+            } else {
+                Removed::Done
+            });
         }
+        self.keep_head()?;
         let files = self.files.snapshot();
         if let Some(file) = files.iter().find(|file| file.path == path) {
             self.with_file(file, |conn| {
@@ -225,6 +231,7 @@ impl Frames {
                     .map_err(|error| StoreError::Retryable(Arc::new(error)))?;
             } else {
                 // Everything of today counts as gone already: only a clock that was moved does that.
+                self.keep_head()?;
                 self.conn
                     .execute("DELETE FROM frames WHERE seq < ?1", [self.low])
                     .map_err(failed)?;
@@ -234,6 +241,11 @@ impl Frames {
             unlink(&path).map_err(|error| StoreError::Retryable(Arc::new(error)))?;
         }
         Ok(())
+    }
+
+    /// Remembers the head apart from the frames, before frames are deleted.
+    fn keep_head(&self) -> Result<(), StoreError> {
+        set_meta(&self.conn, "base", self.head).map_err(failed)
     }
 
     /// Begins the file of today, and closes the one before.

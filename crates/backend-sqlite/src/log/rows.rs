@@ -109,8 +109,14 @@ pub(super) fn remove(
     let Some(last) = last_sequence(&primary.conn, table, subject)? else {
         return Ok(Removed::Done);
     };
-    if primary.beside.position(table.stream, last) != position {
-        return Ok(Removed::Conflict);
+    let there = primary.beside.position(table.stream, last);
+    if there != position {
+        // What was behind it decides; when nothing is, it has gone already.
+        return Ok(if there > position {
+            Removed::Conflict
+        } else {
+            Removed::Done
+        });
     }
     primary
         .conn
