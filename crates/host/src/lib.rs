@@ -22,6 +22,6 @@ pub mod tls;
 pub use config::Config;
 pub use exit::Exit;
 pub use metrics::Metrics;
-pub use module::{Context, KeyUse, Module, Readiness, StartError, Started, StreamUse};
+pub use module::{Context, Erasing, KeyUse, Module, Readiness, StartError, Started, StreamUse};
 pub use run::{Plan, Running, told_to_end};
 pub use server::Bound;

@@ -7,7 +7,8 @@ use hearth_access::Access;
 use hearth_engine::{Engine, EngineOptions, Hasher, Rebuild, Watermarks};
 use hearth_kernel::{Purpose, Service};
 use hearth_ports::{
-    Blobs, Clock, Documents, Leases, Log, Outbound, SealError, Sealing, Series, Stream, Tasks,
+    Blobs, Clock, Documents, Leases, Log, Outbound, SealError, Sealing, Series, Shredding,
+    StoredFiles, Stream, Tasks,
 };
 use hearth_rpc::MethodRule;
 use hearth_vault::Vault;
@@ -65,6 +66,15 @@ pub enum StreamUse {
     Reads(Stream),
 }
 
+/// What carries out an erasure and proves it.
+#[derive(Clone)]
+pub struct Erasing {
+    /// The vault.
+    pub vault: Arc<dyn Shredding>,
+    /// Every file of the installation.
+    pub files: Arc<dyn StoredFiles>,
+}
+
 /// What a module starts on.
 #[derive(Clone)]
 pub struct Context {
@@ -90,6 +100,8 @@ pub struct Context {
     pub vault: Vault,
     /// What this process knows of people.
     pub access: Arc<Access>,
+    /// What erases and searches: given to retention only.
+    pub erasing: Option<Erasing>,
     /// The watermarks that this process hears.
     pub watermarks: Watermarks,
     /// The tasks of this module.

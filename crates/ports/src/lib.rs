@@ -10,6 +10,7 @@ pub mod blobs;
 pub mod clock;
 pub mod custody;
 pub mod documents;
+pub mod erasing;
 pub mod error;
 pub mod leases;
 pub mod log;
@@ -22,6 +23,7 @@ pub use blobs::{BlobKey, Blobs};
 pub use clock::{AdjustableClock, Clock, ManualClock, SystemClock};
 pub use custody::{EpochKey, KeyCustody};
 pub use documents::{Document, Documents, Range, Table};
+pub use erasing::{Holding, SealedOff, Shredding, StoredFile, StoredFiles};
 pub use error::StoreError;
 pub use leases::{Lease, Leases};
 pub use log::{

@@ -19,6 +19,7 @@ mod lease;
 mod record;
 mod rotation;
 mod seal;
+mod shredding;
 #[cfg(test)]
 mod simulation;
 mod statement;
