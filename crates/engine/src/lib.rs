@@ -36,7 +36,7 @@ pub use erasure::{Erased, Eraser, Erasures, ErasersMismatch, Follower};
 pub use error::{ExecuteError, store_failure};
 pub use execute::{Engine, EngineOptions};
 pub use hashing::{Hasher, random_id};
-pub use loaded::Loaded;
+pub use loaded::{Loaded, decode_events};
 pub use parking::Parking;
 pub use relay::{Publication, PublishedFacts, Publisher, Relay, RelayError, Target};
 pub use stamp::Stamp;

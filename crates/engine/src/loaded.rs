@@ -185,8 +185,11 @@ pub(crate) fn forget(remembered: &mut VecDeque<Remembered>, at_least: usize, now
     }
 }
 
-/// The events of a commit, with their parts in place.
-pub(crate) fn decode_events<A: Aggregate>(
+/// The events of a commit of that aggregate, with their sealed parts in place: for publishers and views.
+///
+/// # Errors
+/// `UnknownEvent` and `Malformed`: the message is poison.
+pub fn decode_events<A: Aggregate>(
     id: Uuid,
     commit: &Commit,
 ) -> Result<Vec<A::Event>, CodecError> {
