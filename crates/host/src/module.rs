@@ -11,7 +11,6 @@ use hearth_ports::{
     StoredFiles, Stream, Tasks,
 };
 use hearth_rpc::MethodRule;
-use hearth_vault::Vault;
 use serde::de::DeserializeOwned;
 use tonic::service::RoutesBuilder;
 
@@ -96,8 +95,6 @@ pub struct Context {
     pub outbound: Arc<dyn Outbound>,
     /// This service's sealing handle.
     pub sealing: Arc<dyn Sealing>,
-    /// The vault itself, for retention, which fences and asks for evidence. Nobody else uses it.
-    pub vault: Vault,
     /// What this process knows of people.
     pub access: Arc<Access>,
     /// What erases and searches: given to retention only.

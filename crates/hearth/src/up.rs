@@ -1,0 +1,84 @@
+//! `hearth up`: everything in one process on embedded stores. A first start needs no configuration.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+use hearth_host::config::Sources;
+use hearth_host::{Exit, Bound, telemetry, told_to_end};
+use hearth_ports::{Clock, SystemClock};
+
+use crate::installation::{Folders, Installation, Ports};
+use crate::maintenance;
+
+/// What `hearth up` is told.
+#[derive(Args, Clone, Debug)]
+pub struct UpArgs {
+    /// Where the data lies; made at the first start.
+    #[arg(long, value_name = "DIR", env = "HEARTH_DATA", default_value = "hearth-data")]
+    pub data: PathBuf,
+    /// Where the epoch keys lie, apart from the data and its backups [default: DIR.keys]
+    #[arg(long, value_name = "DIR", env = "HEARTH_KEYS")]
+    pub keys: Option<PathBuf>,
+    /// Where the second copy of the keys lies [default: DIR.escrow]
+    #[arg(long, value_name = "DIR", env = "HEARTH_ESCROW")]
+    pub escrow: Option<PathBuf>,
+    /// Address and port for all services [default: 127.0.0.1:7400]
+    #[arg(long, value_name = "ADDR", env = "HEARTH_LISTEN")]
+    pub listen: Option<String>,
+    /// A TOML file with options
+    #[arg(long, value_name = "FILE", env = "HEARTH_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// Set one option: section.key=value; may be repeated
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_value)]
+    pub set: Vec<(String, String)>,
+    /// Check the options and end
+    #[arg(long)]
+    pub check_config: bool,
+    /// Print the options, each with where it came from, and end
+    #[arg(long)]
+    pub dump_config: bool,
+}
+
+fn key_value(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("expected section.key=value")?;
+    Ok((key.to_owned(), value.to_owned()))
+}
+
+/// Runs until told to end.
+///
+/// # Errors
+/// `Usage` in one line for what the operator can put right, `Failed` for the rest.
+pub async fn run(args: UpArgs) -> Result<(), Exit> {
+    let mut overrides = args.set.clone();
+    overrides.extend(args.listen.iter().map(|listen| ("server.listen".to_owned(), listen.clone())));
+    let loaded = Sources::of_process(args.config.clone(), overrides)
+        .load()
+        .map_err(|error| Exit::usage(error.to_string()))?;
+    if args.dump_config || args.check_config {
+        if args.dump_config {
+            crate::ctl::say(&loaded.dump());
+        }
+        return Ok(());
+    }
+    let config = loaded.config;
+    telemetry::init(&config.log)?;
+    hearth_host::process::harden()
+        .map_err(|error| Exit::failed("the process cannot be hardened", &error))?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let folders = Folders::new(args.data, args.keys, args.escrow);
+    let bound = Bound::new(&config.server, &folders.data.with_extension("tls"), clock.now())?;
+    let outbound = hearth_host::smtp::outbound(&config.smtp)?;
+    let stores = Arc::new(folders.open(Arc::clone(&clock)).await?);
+    let ports = Ports::embedded(&stores, &folders, outbound, Arc::clone(&clock));
+    let installation = Installation::start_on(bound, ports, &config).await?;
+    maintenance::start(&installation.ports().files, &clock, installation.tasks());
+    installation.ready().await?;
+    tracing::info!(address = %installation.address(), data = %folders.data.display(), "ready");
+    told_to_end().await?;
+    let grace = Duration::from_secs(u64::from(config.server.grace_seconds));
+    let clean = installation.stop(grace).await;
+    stores.close();
+    if clean { Ok(()) } else { Err(Exit::Failed("calls were cut off at the end".to_owned())) }
+}
