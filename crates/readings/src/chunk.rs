@@ -55,7 +55,16 @@ impl Chunk {
     /// # Errors
     /// [`EncodeError`] when kinds are mixed, times lie in more than one UTC day, or a bound of
     /// [`Limits::CHUNK`] is broken.
-    pub fn from_points(mut points: Vec<Point<'_>>) -> Result<Self, EncodeError> {
+    pub fn from_points(points: Vec<Point<'_>>) -> Result<Self, EncodeError> {
+        Self::of_days(points, 1)
+    }
+
+    /// The same of several UTC days, the first of which is that of the first point: for series so sparse that a chunk
+    /// per day would be mostly its own header. [`Chunk::decode_days`] reads it.
+    ///
+    /// # Errors
+    /// As [`Chunk::from_points`], for that many days.
+    pub fn of_days(mut points: Vec<Point<'_>>, days: u16) -> Result<Self, EncodeError> {
         let kind = points
             .first()
             .map_or(ValueKind::Double, |point| point.value.kind());
@@ -73,7 +82,7 @@ impl Chunk {
             });
         }
         let times: Vec<i64> = points.iter().map(|point| point.at).collect();
-        if !timestamps::in_one_day(&times) {
+        if !timestamps::in_days(&times, days) {
             return Err(EncodeError::CrossesMidnight);
         }
         let values = Values::from_points(kind, &points)?;
@@ -139,6 +148,14 @@ impl Chunk {
     /// [`DecodeError`] for anything that [`Chunk::encode`] could not have meant: also times that
     /// are not ascending or lie in more than one UTC day.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        Self::decode_days(bytes, 1)
+    }
+
+    /// The chunk of these bytes, of at most that many days.
+    ///
+    /// # Errors
+    /// As [`Chunk::decode`], for that many days.
+    pub fn decode_days(bytes: &[u8], days: u16) -> Result<Self, DecodeError> {
         let limits = Limits::CHUNK;
         let mut cursor = Cursor::new(bytes);
         let format = cursor.byte()?;
@@ -155,8 +172,8 @@ impl Chunk {
         if !times.is_sorted_by(|a, b| a < b) {
             return Err(DecodeError::Malformed("times that do not ascend"));
         }
-        if !timestamps::in_one_day(&times) {
-            return Err(DecodeError::Malformed("times of more than one day"));
+        if !timestamps::in_days(&times, days) {
+            return Err(DecodeError::Malformed("times of too many days"));
         }
         let values = Values::decode(ValueKind::from_code(head & 3)?, &mut cursor, rows)?;
         let mut ints = Vec::new();

@@ -25,11 +25,19 @@ const DAY: i64 = UNITS[5];
 
 /// Whether all times lie in one UTC day, of which both ends can be written as times.
 pub(crate) fn in_one_day(times: &[i64]) -> bool {
+    in_days(times, 1)
+}
+
+/// Whether all times lie in that many UTC days, the first of which is that of the first time, and both ends can be
+/// written as times.
+pub(crate) fn in_days(times: &[i64], days: u16) -> bool {
     let Some(&first) = times.first() else {
         return true;
     };
     let start = first.checked_sub(first.rem_euclid(DAY));
-    let Some((start, end)) = start.and_then(|start| Some((start, start.checked_add(DAY)?))) else {
+    let length = DAY * i64::from(days);
+    let Some((start, end)) = start.and_then(|start| Some((start, start.checked_add(length)?)))
+    else {
         return false;
     };
     times.iter().fold(true, |inside, &time| {

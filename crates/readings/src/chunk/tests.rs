@@ -178,3 +178,19 @@ fn a_day_of_minutes_from_a_sensor_stays_under_its_budget() {
     let bytes = Chunk::from_points(points).unwrap().encode().unwrap().len();
     assert!(bytes * 10 <= 1_440 * 14, "{bytes} bytes");
 }
+
+#[test]
+fn days_of_a_sparse_series_share_a_chunk() {
+    let day = 86_400_000_000i64;
+    let points: Vec<_> = (0..28)
+        .map(|n| Point::new(n * day, Value::Int(n)))
+        .collect();
+    let chunk = Chunk::of_days(points.clone(), 28).unwrap();
+    let bytes = chunk.encode().unwrap();
+    assert_eq!(Chunk::decode_days(&bytes, 28), Ok(chunk));
+    assert!(Chunk::decode_days(&bytes, 27).is_err() && Chunk::decode(&bytes).is_err());
+    assert_eq!(
+        Chunk::of_days(points, 27),
+        Err(EncodeError::CrossesMidnight)
+    );
+}
