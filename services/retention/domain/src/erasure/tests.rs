@@ -296,8 +296,8 @@ fn commands() -> impl Strategy<Value = Command> {
         ..Pass::default()
     });
     prop_oneof![
-        Just(Command::Announce(closing())),
-        Just(Command::Cancel),
+        1 => Just(Command::Announce(closing())),
+        1 => Just(Command::Cancel),
         3 => Just(request(&[HOUSE])),
         3 => Just(controlled()),
         6 => owner.prop_map(|owner| Command::Fence { owner, since: grace_over() }),
