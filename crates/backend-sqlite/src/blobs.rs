@@ -22,9 +22,10 @@ use bytes::Bytes;
 use hearth_ports::{BlobKey, Blobs, StoreError};
 use tokio::sync::Semaphore;
 
-use crate::database::{blocking, blocking_write, sync_folder};
+use crate::database::sync_folder;
 use crate::failure::io_failed;
 use crate::folder::make_private;
+use crate::readers::{blocking, blocking_write};
 
 /// The greatest object. A greater one is `Terminal`.
 pub const MAX_BLOB_BYTES: usize = 64 << 20;
@@ -62,6 +63,11 @@ impl FolderBlobs {
             permits: Arc::new(Semaphore::new(AT_ONCE)),
             next: Arc::default(),
         })
+    }
+
+    /// Later calls fail; those under way end by themselves.
+    pub fn close(&self) {
+        self.permits.close();
     }
 
     async fn run<T, F>(&self, work: F) -> Result<T, StoreError>

@@ -22,8 +22,8 @@ use hearth_kernel::{InstallationId, Owner};
 use hearth_ports::{EpochKey, KeyCustody, StoreError};
 use tokio::sync::Semaphore;
 
-use crate::database::{blocking, blocking_write};
 use crate::failure::lock;
+use crate::readers::{blocking, blocking_write};
 use epochs::EpochFile;
 pub(crate) use epochs::{create as create_epochs, installation as installation_of};
 use rings::RingFolder;
@@ -145,6 +145,11 @@ impl FileCustody {
             // One operation after the other: they are few, and each is synced.
             permits: Arc::new(Semaphore::new(1)),
         })
+    }
+
+    /// Later calls fail; one under way ends by itself.
+    pub fn close(&self) {
+        self.permits.close();
     }
 
     async fn read<T, F>(&self, work: F) -> Result<T, StoreError>

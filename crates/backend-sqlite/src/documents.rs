@@ -4,6 +4,7 @@
 //! dropped partition leaves one for all of it. Tombstones go 30 days after they were written, which is far
 //! beyond the time any writer holds a put back. Leases live in the same file, see [`crate::SqliteLeases`].
 
+mod rows;
 #[cfg(test)]
 mod tests;
 
@@ -15,10 +16,11 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use hearth_kernel::Timestamp;
 use hearth_ports::{Clock, Document, Documents, Range, StoreError, Table};
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension};
 
 use crate::database::{Database, DatabaseError, Primary, Shape, atomically};
-use crate::failure::{failed, limit as sql_limit};
+use crate::failure::failed;
+use rows::{Write, known_table, next_partitions, select, sweep, table_id};
 
 /// The greatest key or partition key. A greater one is `Terminal`.
 pub const MAX_KEY_BYTES: usize = 1 << 10;
@@ -62,15 +64,6 @@ impl std::fmt::Debug for SqliteDocuments {
     }
 }
 
-/// One write: a put, or a delete when there is no value.
-struct Write {
-    table: Table,
-    partition: Vec<u8>,
-    key: Vec<u8>,
-    stamp: i64,
-    value: Option<Bytes>,
-}
-
 impl SqliteDocuments {
     /// Opens `documents.db` in a folder, and makes it if it is not there. The clock dates tombstones.
     ///
@@ -93,19 +86,7 @@ impl SqliteDocuments {
         let mut gone = 0;
         loop {
             let some = self
-                .write(0, move |conn| {
-                    let rows = conn.execute(
-                        "DELETE FROM documents WHERE (tab, part, key) IN (SELECT tab, part, key \
-                         FROM documents WHERE gone_at IS NOT NULL AND gone_at < ?1 LIMIT ?2)",
-                        (before, SWEEP_ROWS),
-                    );
-                    let drops = conn.execute(
-                        "DELETE FROM drops WHERE (tab, part) IN (SELECT tab, part \
-                         FROM drops WHERE gone_at < ?1 LIMIT ?2)",
-                        (before, SWEEP_ROWS),
-                    );
-                    Ok(rows.map_err(failed)? + drops.map_err(failed)?)
-                })
+                .write(0, move |conn| sweep(conn, before).map_err(failed))
                 .await?;
             if some == 0 {
                 return Ok(gone);
@@ -150,52 +131,6 @@ impl SqliteDocuments {
     }
 }
 
-impl Write {
-    /// At equal stamps a delete beats a put, and of two puts the greater value wins.
-    fn apply(&self, conn: &Connection, now: Timestamp) -> rusqlite::Result<()> {
-        let table = table_id(conn, self.table)?;
-        let dropped: Option<i64> = conn
-            .prepare_cached("SELECT stamp FROM drops WHERE tab = ?1 AND part = ?2")?
-            .query_row((table, &self.partition), |row| row.get(0))
-            .optional()?;
-        if dropped.is_some_and(|dropped| self.stamp <= dropped) {
-            return Ok(());
-        }
-        let gone_at = self.value.is_none().then(|| now.micros());
-        conn.prepare_cached(
-            "INSERT INTO documents(tab, part, key, stamp, gone_at, value) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT(tab, part, key) DO UPDATE \
-             SET stamp = excluded.stamp, gone_at = excluded.gone_at, value = excluded.value \
-             WHERE excluded.stamp > stamp OR (excluded.stamp = stamp AND value IS NOT NULL \
-             AND (excluded.value IS NULL OR excluded.value > value))",
-        )?
-        .execute(params![
-            table,
-            &self.partition,
-            &self.key,
-            self.stamp,
-            gone_at,
-            self.value.as_deref()
-        ])?;
-        Ok(())
-    }
-}
-
-/// The number that stands for a table in its rows; given when the table is first written.
-fn table_id(conn: &Connection, table: Table) -> rusqlite::Result<i64> {
-    if let Some(id) = known_table(conn, table)? {
-        return Ok(id);
-    }
-    conn.execute("INSERT INTO names(name) VALUES (?1)", [table.0])?;
-    Ok(conn.last_insert_rowid())
-}
-
-fn known_table(conn: &Connection, table: Table) -> rusqlite::Result<Option<i64>> {
-    conn.prepare_cached("SELECT id FROM names WHERE name = ?1")?
-        .query_row([table.0], |row| row.get(0))
-        .optional()
-}
-
 fn check_keys(keys: &[&[u8]]) -> Result<(), StoreError> {
     if keys.iter().all(|key| key.len() <= MAX_KEY_BYTES) {
         Ok(())
@@ -204,39 +139,6 @@ fn check_keys(keys: &[&[u8]]) -> Result<(), StoreError> {
             "a key or partition key is at most 1 KiB",
         ))
     }
-}
-
-/// The documents of a range.
-fn select(
-    conn: &Connection,
-    table: i64,
-    partition: &[u8],
-    range: &Range,
-) -> rusqlite::Result<Vec<Document>> {
-    // Four texts, so that each is prepared once and every bound is a bound of the b-tree.
-    let until = if range.until.is_some() {
-        "AND key < ?4"
-    } else {
-        "AND ?4 IS NULL"
-    };
-    let order = if range.descending { "DESC" } else { "ASC" };
-    let sql = format!(
-        "SELECT key, stamp, value FROM documents WHERE tab = ?1 AND part = ?2 AND key >= ?3 {until} \
-         AND value IS NOT NULL ORDER BY key {order} LIMIT ?5"
-    );
-    let from = range.from.as_deref().unwrap_or_default();
-    conn.prepare_cached(&sql)?
-        .query_map(
-            params![table, partition, from, range.until, sql_limit(range.limit)],
-            |row| {
-                Ok(Document {
-                    key: row.get(0)?,
-                    stamp: row.get(1)?,
-                    value: Bytes::from(row.get::<_, Vec<u8>>(2)?),
-                })
-            },
-        )?
-        .collect()
 }
 
 #[async_trait]
@@ -391,32 +293,4 @@ impl Documents for SqliteDocuments {
             })
             .await
     }
-}
-
-/// Leaps from partition to partition by the primary key, so that a great one costs no more than a small one.
-fn next_partitions(
-    conn: &Connection,
-    table: i64,
-    after: Option<Vec<u8>>,
-    limit: usize,
-) -> rusqlite::Result<Vec<Vec<u8>>> {
-    let mut first = conn.prepare_cached(
-        "SELECT part FROM documents WHERE tab = ?1 AND value IS NOT NULL ORDER BY part, key LIMIT 1",
-    )?;
-    let mut next = conn.prepare_cached(
-        "SELECT part FROM documents WHERE tab = ?1 AND part > ?2 AND value IS NOT NULL \
-         ORDER BY part, key LIMIT 1",
-    )?;
-    let mut found: Vec<Vec<u8>> = Vec::new();
-    let mut last = after;
-    while found.len() < limit {
-        let part: Option<Vec<u8>> = match &last {
-            None => first.query_row([table], |row| row.get(0)).optional()?,
-            Some(last) => next.query_row((table, last), |row| row.get(0)).optional()?,
-        };
-        let Some(part) = part else { break };
-        last = Some(part.clone());
-        found.push(part);
-    }
-    Ok(found)
 }

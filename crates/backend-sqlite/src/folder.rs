@@ -137,6 +137,8 @@ impl Stores {
     /// Commits what is queued, ends every tail and closes the files. Blocks until that is done; what is called
     /// afterwards fails as `Retryable`.
     pub fn close(&self) {
+        self.blobs.close();
+        self.custody.close();
         self.log.close();
         self.documents.close();
         self.series.close();

@@ -15,6 +15,7 @@ mod folder;
 mod leases;
 mod log;
 mod pages;
+mod readers;
 mod series;
 mod writer;
 

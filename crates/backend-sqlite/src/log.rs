@@ -8,10 +8,11 @@ mod frames;
 mod heads;
 mod rows;
 mod tables;
+mod tail;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
@@ -24,10 +25,11 @@ use hearth_ports::{
     StoreError, Stream, Subject, Topic,
 };
 use rusqlite::OptionalExtension;
-use tokio::sync::{broadcast, watch};
+use tokio::sync::broadcast;
 
-use crate::database::{Database, DatabaseError, Primary, Readers, Shape};
-use crate::failure::{closed, failed, int, lock};
+use crate::database::{Database, DatabaseError, Primary, Shape};
+use crate::failure::{closed, failed, lock};
+use crate::readers::Readers;
 use crate::writer::Writer;
 use frames::{FrameFiles, Frames};
 use heads::{Followers, Heads, generation_of};
@@ -36,10 +38,6 @@ use tables::Tables;
 
 /// The greatest message. A greater one is `Terminal`.
 pub const MAX_MESSAGE_BYTES: usize = 1 << 20;
-/// Messages that a tail reads at once.
-const TAIL_PAGE: usize = 256;
-/// Bytes beyond which a tail's page ends.
-const TAIL_PAGE_BYTES: usize = 2 << 20;
 /// Announcements kept for a slow listener.
 const ANNOUNCEMENTS: usize = 256;
 
@@ -177,58 +175,6 @@ impl Reading {
     }
 }
 
-/// Where a tail stands.
-struct Tail {
-    reading: Arc<Reading>,
-    stream: Stream,
-    after: Position,
-    page: VecDeque<Message>,
-    head: watch::Receiver<u64>,
-    ended: bool,
-}
-
-impl Tail {
-    async fn next(&mut self) -> Option<Result<Message, StoreError>> {
-        if self.ended {
-            return None;
-        }
-        let next = self.find().await;
-        self.ended = next.is_err();
-        Some(next)
-    }
-
-    async fn find(&mut self) -> Result<Message, StoreError> {
-        loop {
-            if self.reading.is_closed() {
-                return Err(closed());
-            }
-            if let Some(message) = self.page.pop_front() {
-                self.after = message.position;
-                return Ok(message);
-            }
-            // Seen before reading: what is committed between the two wakes the wait below.
-            let head = *self.head.borrow_and_update();
-            let generation = self.reading.generation(self.stream);
-            if sequence_at(generation, self.after) < int(head) {
-                self.page = self
-                    .reading
-                    .page(self.stream, self.after, TAIL_PAGE, TAIL_PAGE_BYTES)
-                    .await?
-                    .into();
-                if !self.page.is_empty() {
-                    continue;
-                }
-                // Nothing up to the head is kept any more.
-                self.after = Position {
-                    generation,
-                    sequence: head,
-                };
-            }
-            self.head.changed().await.map_err(|_| closed())?;
-        }
-    }
-}
-
 #[async_trait]
 impl Log for SqliteLog {
     async fn append(
@@ -353,18 +299,7 @@ impl Log for SqliteLog {
             let error = StoreError::terminal("there is no such stream");
             return futures::stream::once(async { Err(error) }).boxed();
         };
-        let tail = Tail {
-            reading: Arc::clone(&self.reading),
-            stream,
-            after,
-            page: VecDeque::new(),
-            head,
-            ended: false,
-        };
-        unfold(tail, |mut tail| async move {
-            tail.next().await.map(|item| (item, tail))
-        })
-        .boxed()
+        tail::follow(Arc::clone(&self.reading), stream, after, head)
     }
 
     async fn purge(

@@ -5,6 +5,9 @@
 //! others commit. A caller that gave up before its job began is told that nothing was written; after that,
 //! that the outcome is unknown.
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;

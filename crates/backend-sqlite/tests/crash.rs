@@ -1,6 +1,6 @@
 //! Kills a process that writes, again and again, and looks whether anything that was acked is missing or doubled.
 //!
-//! The process is this test binary, started on its one ignored test with the folder as its working directory. It says
+//! The process is this test binary, started on one of its tests with the folder as its working directory. It says
 //! `ack <store> <chain> <sequence> <number>` after each answer; the parent kills it after a random number of those.
 #![expect(
     clippy::expect_used,
@@ -28,7 +28,7 @@ const KILLS: usize = 20;
 /// Aggregates, shards and the like that are written at once.
 const CHAINS: u8 = 4;
 const TABLE: Table = Table("crash_rows");
-/// Only in a folder with this file does the ignored test do anything.
+/// Only in a folder with this file does that test do anything.
 const INVITATION: &str = "crash-here";
 
 async fn open(folder: &Path) -> Stores {
@@ -138,8 +138,8 @@ async fn write_rows(stores: &Stores, from: u64) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "the process that the other test kills"]
-async fn writer() {
+async fn the_process_that_is_killed() {
+    // Run as a test among others, without an invitation, there is nothing to do.
     let invited = std::fs::read_to_string(INVITATION);
     let Ok(from) = invited else { return };
     let stores = open(Path::new(".")).await;
@@ -161,7 +161,7 @@ type Acked = BTreeMap<(String, u64), (u8, u64)>;
 /// Starts the writer in a folder.
 fn start(folder: &Path) -> Child {
     Command::new(std::env::current_exe().expect("this program"))
-        .args(["--exact", "writer", "--ignored", "--nocapture"])
+        .args(["--exact", "the_process_that_is_killed", "--nocapture"])
         .current_dir(folder)
         .stdout(Stdio::piped())
         .stderr(Stdio::null())

@@ -268,9 +268,12 @@ impl Frames {
         Ok(())
     }
 
-    /// Empties the WAL of the current file.
+    /// Empties the WAL of every file: an older one has something in it when frames of it were purged.
     pub(super) fn checkpoint(&mut self) -> Result<(), StoreError> {
-        checkpoint(&self.conn).map_err(failed)
+        for file in self.files.snapshot() {
+            self.with_file(&file, checkpoint).map_err(failed)?;
+        }
+        Ok(())
     }
 
     fn reload(&mut self) -> rusqlite::Result<()> {

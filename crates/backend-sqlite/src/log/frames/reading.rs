@@ -11,8 +11,9 @@ use tokio::sync::Semaphore;
 use super::super::heads::FIRST_GENERATION;
 use super::super::rows::{message_of_stream, page};
 use super::days::{DayFile, SHAPE};
-use crate::database::{blocking, connect};
+use crate::database::connect;
 use crate::failure::{failed, limit, lock, read_lock, write_lock};
+use crate::readers::blocking;
 
 /// Connections that wait for the next read.
 const IDLE: usize = 4;
