@@ -136,7 +136,7 @@ fn bytes_that_contradict_themselves_are_refused() {
     let long = [FORMAT, 1, 2, 5 << 3, 0, 2, 0, 0];
     assert_eq!(
         Chunk::decode(&long),
-        Err(DecodeError::Malformed("times of more than one day"))
+        Err(DecodeError::Malformed("times of too many days"))
     );
 }
 
