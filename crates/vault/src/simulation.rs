@@ -166,7 +166,7 @@ fn no_interleaving_revives_an_erased_key_or_loses_a_live_one() {
     let runs = usize::try_from(RUNS).unwrap();
     assert!(tally.sealed > runs * 10, "{tally:?}");
     assert!(tally.opened > runs * 3, "{tally:?}");
-    assert!(tally.erased > runs, "{tally:?}");
+    assert!(tally.erased > runs / 4, "{tally:?}");
     assert!(tally.expired > runs / 4, "{tally:?}");
     assert!(tally.copies_before > runs / 4, "{tally:?}");
     assert!(tally.rotations > RUNS, "{tally:?}");

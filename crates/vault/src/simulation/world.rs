@@ -315,12 +315,7 @@ impl World {
             self.check_thing(&vault, thing, &mut found).await;
         }
         let fenced = self.check_facts(&vault).await;
-        for owner in &fenced {
-            if let Some(evidence) = vault.sealed_off(*owner).await.unwrap() {
-                let (opened, _) = self.steal(&[*owner], &things);
-                assert_eq!(opened, 0, "copies of {owner} open after {evidence:?}");
-            }
-        }
+        self.check_evidence(&vault, &fenced, &things).await;
         found.copies_before = self.steal(&fenced, &things).0;
         vault.rotate_due(self.clock.now()).await.unwrap();
         for owner in &fenced {
@@ -330,15 +325,11 @@ impl World {
                 "{owner} is not sealed off after a rotation"
             );
         }
-        let (opened, rings) = self.steal(&fenced, &things);
-        assert_eq!(opened, 0, "copies of before still open");
-        assert!(
-            rings > 0 || things.is_empty(),
-            "the thief found no ring at all"
-        );
-        // And nobody else lost anything by it, nor is anything left half done.
+        self.check_evidence(&vault, &fenced, &things).await;
+        // And nobody else lost anything by it.
         for thing in &things {
-            self.check_thing(&vault, thing, &mut Found::default()).await;
+            let again = &mut Found::default();
+            self.check_thing(&vault, thing, again).await;
         }
         for owner in &self.owners {
             let answer = vault
@@ -349,7 +340,27 @@ impl World {
                 "{owner} has no ring that can be used: {answer:?}"
             );
         }
-        // A rotation of everything also clears away what processes left that stopped at the wrong moment.
+        found.rotations = self.check_buckets(&vault).await;
+        found
+    }
+
+    /// Who is sealed off is so against a thief of now.
+    async fn check_evidence(&self, vault: &Vault, fenced: &[Owner], things: &[Thing]) {
+        for owner in fenced {
+            if let Some(evidence) = vault.sealed_off(*owner).await.unwrap() {
+                let (opened, _) = self.steal(&[*owner], things);
+                assert_eq!(opened, 0, "copies of {owner} open after {evidence:?}");
+            }
+        }
+        let (_, rings) = self.steal(&[], things);
+        assert!(
+            rings > 0 || things.is_empty(),
+            "the thief found no ring at all"
+        );
+    }
+
+    /// A rotation of everything leaves nothing half done, also of what stopped processes began.
+    async fn check_buckets(&self, vault: &Vault) -> u64 {
         let all = self.buckets.iter().copied().collect();
         let rotated = vault.rotate_buckets(&all).await.unwrap();
         assert!(rotated.unfinished.is_empty(), "{rotated:?}");
@@ -359,9 +370,10 @@ impl World {
                 bucket.keys_present && bucket.leaving.is_none(),
                 "{bucket:?}"
             );
-            found.rotations += bucket.destroyed_through;
+            assert_eq!(bucket.stray_keys, 0, "{bucket:?}");
         }
-        found
+        let through = facts.buckets.iter().map(|bucket| bucket.destroyed_through);
+        through.sum()
     }
 
     async fn check_thing(&self, vault: &Vault, thing: &Thing, found: &mut Found) {
