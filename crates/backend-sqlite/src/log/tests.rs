@@ -325,3 +325,38 @@ async fn a_newer_format_is_refused() {
         "{error}"
     );
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn scrubbing_beside_writers_and_readers_harms_nothing() {
+    let place = Place::new();
+    let log = place.open();
+    let write = async |id: u128| {
+        for i in 0..150_u32 {
+            let bytes = Bytes::from(vec![7; usize::try_from(i * 13 % 900).unwrap()]);
+            let subject = aggregate(Family::Evt, id * 1_000 + u128::from(i % 40));
+            log.append(&subject, Expected::Any, bytes).await.unwrap();
+            let through = log.head(subject.stream()).await.unwrap().unwrap();
+            if i % 7 == 0 {
+                log.purge(&subject, through, Purge::KeepLast).await.unwrap();
+            }
+        }
+    };
+    let read = async {
+        let stream = Stream::new(Family::Evt, Service::Accounts);
+        for _ in 0..100 {
+            log.page(stream, Position::START, 500).await.unwrap();
+        }
+    };
+    let scrub = async {
+        for _ in 0..8 {
+            log.scrub().await.unwrap();
+        }
+    };
+    tokio::join!(write(1), write(2), write(3), read, scrub);
+    log.close();
+    let conn = rusqlite::Connection::open(place.folder.path().join("log.db")).unwrap();
+    let sound: String = conn
+        .query_row("PRAGMA integrity_check", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(sound, "ok");
+}
