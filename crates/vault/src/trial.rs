@@ -1,7 +1,7 @@
 //! One installation on memory with a vault and its tasks: what the tests of this crate start from.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -29,6 +29,8 @@ pub(crate) const DAY: Duration = Duration::from_secs(86_400);
 pub(crate) struct Cut {
     log: Arc<dyn Log>,
     pub(crate) cut: AtomicBool,
+    /// The next append is not heard of: it happens (2), or does not (1).
+    pub(crate) unknown: AtomicU8,
 }
 
 impl Cut {
@@ -48,7 +50,12 @@ impl Log for Cut {
         expected: Expected,
         bytes: Bytes,
     ) -> Result<Position, StoreError> {
-        self.log.append(subject, expected, bytes).await
+        match self.unknown.swap(0, Ordering::SeqCst) {
+            1 => return Err(StoreError::unknown("lost")),
+            2 => self.log.append(subject, expected, bytes).await?,
+            _ => return self.log.append(subject, expected, bytes).await,
+        };
+        Err(StoreError::unknown("stored"))
     }
 
     async fn load(
@@ -133,6 +140,7 @@ pub(crate) async fn trial() -> Trial {
     let log = Arc::new(Cut {
         log: Arc::clone(&memory.log) as Arc<dyn Log>,
         cut: AtomicBool::new(false),
+        unknown: AtomicU8::new(0),
     });
     let tasks = Tasks::new();
     let vault = start(&memory, &log, &tasks).await.unwrap();

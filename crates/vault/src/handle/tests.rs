@@ -352,3 +352,37 @@ async fn an_answer_that_is_not_signed_by_the_vault_is_no_answer() {
         assert!(matches!(sealed, Err(SealError::Unavailable)));
     }
 }
+
+#[tokio::test]
+async fn seals_are_drawn_in_blocks_before_they_are_made_whatever_becomes_of_a_write() {
+    let trial = trial().await;
+    // So that the tasks' own appends do not meet the fault below.
+    trial.tasks.stop(Duration::from_secs(5)).await;
+    let blocks = || async {
+        let drawn = trial.vault.core().change(ANNA, |draft| {
+            let blocks = draft.ring.generations().iter().map(|key| key.blocks);
+            Ok((crate::core::Touch::Nothing, blocks.sum::<u32>()))
+        });
+        drawn.await.unwrap()
+    };
+    let accounts = trial.vault.handle(Service::Accounts);
+    for (kind, expected) in [(0, 1), (1, 2), (2, 3)] {
+        let (_, id) = match trial.vault.key_ids(ANNA).await.unwrap().first() {
+            Some(key) => *key,
+            None => (Purpose::Profile, KeyId::default()),
+        };
+        // The block that this process holds is used up, and the next one is drawn.
+        trial.vault.core().budget(id).store(0, Ordering::SeqCst);
+        trial.log.unknown.store(kind, Ordering::SeqCst);
+        for _ in 0..3 {
+            let sealed = accounts
+                .seal(ANNA, Purpose::Profile, &event(1, 0), b"anna")
+                .await;
+            assert!(sealed.is_ok());
+        }
+        assert_eq!(blocks().await, expected, "fault {kind}");
+        let (_, id) = trial.vault.key_ids(ANNA).await.unwrap()[0];
+        let left = trial.vault.core().budget(id).load(Ordering::SeqCst);
+        assert_eq!(left, crate::BLOCK_SEALS - 3, "fault {kind}");
+    }
+}

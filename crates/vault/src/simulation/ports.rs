@@ -1,5 +1,6 @@
 //! The ports of the simulation: memory's, with a scheduling point before and after each effect, and faults.
 
+use std::collections::HashSet;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -278,6 +279,8 @@ impl Log for SimLog {
 pub(super) struct SimCustody {
     inner: MemoryCustody,
     faults: Faults,
+    /// Every key that anybody ever asked to be stored.
+    asked: Mutex<HashSet<[u8; 32]>>,
 }
 
 impl SimCustody {
@@ -285,6 +288,7 @@ impl SimCustody {
         Self {
             inner: MemoryCustody::new(InstallationId::from_bytes([1; 16])),
             faults: Faults::new(seed ^ 0xc057),
+            asked: Mutex::default(),
         }
     }
 
@@ -331,6 +335,8 @@ impl KeyCustody for SimCustody {
     }
 
     async fn store(&self, key: &EpochKey) -> Result<(), StoreError> {
+        // Whoever stores a key that was stored before may bring it back after others destroyed it.
+        assert!(lock(&self.asked).insert(*key.key), "{key:?} is stored again");
         self.faults.before().await?;
         let done = self.inner.store(key).await;
         self.answer(done).await
