@@ -336,7 +336,10 @@ impl KeyCustody for SimCustody {
 
     async fn store(&self, key: &EpochKey) -> Result<(), StoreError> {
         // Whoever stores a key that was stored before may bring it back after others destroyed it.
-        assert!(lock(&self.asked).insert(*key.key), "{key:?} is stored again");
+        assert!(
+            lock(&self.asked).insert(*key.key),
+            "{key:?} is stored again"
+        );
         self.faults.before().await?;
         let done = self.inner.store(key).await;
         self.answer(done).await
