@@ -57,7 +57,13 @@ const TABLE: &[(&str, &[&str])] = &[
     ),
     (
         "crates/client",
-        &["crates/kernel", "crates/readings", "crates/api"],
+        // Of rpc: the retrying channel, and statuses read back as failures.
+        &[
+            "crates/kernel",
+            "crates/readings",
+            "crates/api",
+            "crates/rpc",
+        ],
     ),
     ("crates/hearth", &["*"]),
     ("crates/testkit", &["*"]),
