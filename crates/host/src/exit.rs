@@ -16,6 +16,13 @@ pub enum Exit {
     Usage(String),
     /// It went wrong while running: 1.
     Failed(String),
+    /// A server refused it: 1. One line says what, and one more each thing that is wrong.
+    Refused {
+        /// The reason and what it means.
+        line: String,
+        /// Each thing that is wrong.
+        wrong: Vec<String>,
+    },
 }
 
 impl Exit {
@@ -34,7 +41,7 @@ impl Exit {
     pub const fn number(&self) -> u8 {
         match self {
             Self::Usage(_) => 64,
-            Self::Failed(_) => 1,
+            Self::Failed(_) | Self::Refused { .. } => 1,
         }
     }
 
@@ -49,9 +56,16 @@ impl Exit {
 
 impl fmt::Display for Exit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (Self::Usage(line) | Self::Failed(line)) = self;
         // One line, whatever a cause says.
-        write!(f, "hearth: {}", line.replace(['\n', '\r'], " "))
+        let one = |text: &str| text.replace(|c: char| c.is_control(), " ");
+        let (Self::Usage(line) | Self::Failed(line) | Self::Refused { line, .. }) = self;
+        write!(f, "hearth: {}", one(line))?;
+        if let Self::Refused { wrong, .. } = self {
+            for wrong in wrong {
+                write!(f, "\n  {}", one(wrong))?;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -24,7 +24,7 @@ pub struct Sources {
 
 /// Variables that are the command line's, not options.
 const NOT_OPTIONS: &[&str] = &[
-    "CONFIG", "DATA", "KEYS", "ESCROW", "LISTEN", "SERVER", "TOKEN",
+    "CONFIG", "DATA", "KEYS", "ESCROW", "LISTEN", "SERVER", "TOKEN", "SESSION", "CA",
 ];
 
 /// Why there is no configuration. One line, naming the source and the key.
