@@ -64,7 +64,7 @@ const TABLE: &[(Service, Group, (bool, bool))] = &[
     (Service::Media, Group::Media, BOTH),
     (Service::Media, Group::Hashing, BOTH),
     (Service::Media, Group::Signing, BOTH),
-    (Service::Notifications, Group::Signals, OPEN),
+    (Service::Notifications, Group::Signals, BOTH),
     (Service::Notifications, Group::Inbox, BOTH),
     (Service::Notifications, Group::Delivery, OPEN),
     (Service::Notifications, Group::Hashing, BOTH),
@@ -216,7 +216,7 @@ mod tests {
             may(Service::Notifications, HOME, Purpose::Home),
             (false, false)
         );
-        assert_eq!(may(Service::Notifications, HOME, Purpose::Signals), OPEN);
+        assert_eq!(may(Service::Notifications, HOME, Purpose::Signals), BOTH);
         assert_eq!(
             may(Service::Notifications, ACCOUNT, Purpose::Delivery),
             OPEN

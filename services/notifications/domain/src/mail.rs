@@ -103,7 +103,10 @@ impl Decider for Mail {
                 at: *now,
             }],
             (Command::NoteTry { attempt, tried }, Some(taken)) => {
-                match state.delivery.after(*attempt, *tried, *now, taken.expires_at) {
+                match state
+                    .delivery
+                    .after(*attempt, *tried, *now, taken.expires_at)
+                {
                     Some(Delivery::Queued { attempt, due }) => {
                         vec![Event::TryFailed { attempt, due }]
                     }

@@ -106,6 +106,8 @@ pub struct State {
     pub chosen: BTreeMap<(Topic, Channel), bool>,
     /// The mute, over or not.
     pub mute: Option<Mute>,
+    /// When everything was muted last: what was made before stays unsent, also when the mute is over.
+    pub muted_at: Option<Timestamp>,
 }
 
 impl State {
@@ -122,6 +124,13 @@ impl State {
     pub fn muted(&self, now: Timestamp) -> Option<Mute> {
         self.mute
             .filter(|mute| mute.until.is_none_or(|until| now < until))
+    }
+
+    /// Whether a notice that was made then may still go out by mail now.
+    #[must_use]
+    pub fn may_mail(&self, topic: Topic, made_at: Timestamp, now: Timestamp) -> bool {
+        let silenced = self.muted_at.is_some_and(|muted_at| made_at <= muted_at);
+        self.channels(topic, now).email && (!silenced || topic == Topic::Account)
     }
 
     /// The channels that a notice of that topic takes now.
@@ -165,7 +174,12 @@ pub enum Event {
         on: bool,
     },
     /// Everything was muted.
-    Muted(Mute),
+    Muted {
+        /// Until when.
+        mute: Mute,
+        /// When.
+        at: Timestamp,
+    },
     /// The mute was taken back.
     Unmuted,
 }
@@ -185,8 +199,10 @@ pub enum Rejection {
 
 impl From<Rejection> for Failure {
     fn from(Rejection::TopicIsAlwaysOn: Rejection) -> Self {
-        Self::new(Reason::INVALID_REQUEST)
-            .violation("preference.topic", "what protects the account cannot be turned off")
+        Self::new(Reason::INVALID_REQUEST).violation(
+            "preference.topic",
+            "what protects the account cannot be turned off",
+        )
     }
 }
 
@@ -214,7 +230,7 @@ impl Decider for Preferences {
                 })))
             }
             Command::MuteAll(mute) if state.muted(*now) == Some(mute) => Ok(Vec::new()),
-            Command::MuteAll(mute) => Ok(vec![Event::Muted(mute)]),
+            Command::MuteAll(mute) => Ok(vec![Event::Muted { mute, at: *now }]),
             Command::Unmute if state.mute.is_some() => Ok(vec![Event::Unmuted]),
             Command::Unmute => Ok(Vec::new()),
         }
@@ -225,7 +241,10 @@ impl Decider for Preferences {
             Event::Chosen { topic, channel, on } => {
                 state.chosen.insert((topic, channel), on);
             }
-            Event::Muted(mute) => state.mute = Some(mute),
+            Event::Muted { mute, at } => {
+                state.mute = Some(mute);
+                state.muted_at = Some(at);
+            }
             Event::Unmuted => state.mute = None,
         }
         state
@@ -272,13 +291,19 @@ mod tests {
             on: true,
         };
         let until = NOW.plus(Duration::from_secs(60));
-        let muted = Event::Muted(Mute { until: Some(until) });
+        let mute = Mute { until: Some(until) };
+        let muted = Event::Muted { mute, at: NOW };
         let state = hearth_kernel::decider::fold::<Preferences>(State::default(), [&on, &muted]);
         let motion = state.channels(Topic::Motion, NOW);
         assert!(motion.inbox && !motion.email);
         assert!(!state.channels(Topic::Heating, NOW).any());
         assert!(state.channels(Topic::Account, NOW).email);
         assert!(state.channels(Topic::Motion, until).email, "it ended");
+        assert!(
+            !state.may_mail(Topic::Motion, NOW, until),
+            "what was muted stays unsent"
+        );
+        assert!(state.may_mail(Topic::Motion, until, until));
     }
 
     #[test]

@@ -91,8 +91,7 @@ impl Arming {
     /// Since when that area is armed; a thing in no area is armed with the whole home only.
     #[must_use]
     pub fn since(&self, area: Option<AreaId>) -> Option<Timestamp> {
-        self.whole_home
-            .or_else(|| self.areas.get(&area?).copied())
+        self.whole_home.or_else(|| self.areas.get(&area?).copied())
     }
 
     /// Since when anything is.
@@ -201,8 +200,9 @@ impl From<Rejection> for Failure {
     fn from(rejection: Rejection) -> Self {
         match rejection {
             Rejection::RuleIsUnknown => Self::new(Reason::NOT_FOUND),
-            Rejection::HasTooManyRules => Self::new(Reason::QUOTA_EXCEEDED)
-                .violation("rules", "a home has at most 100"),
+            Rejection::HasTooManyRules => {
+                Self::new(Reason::QUOTA_EXCEEDED).violation("rules", "a home has at most 100")
+            }
             Rejection::IsOfAnotherKind => Self::new(Reason::INVALID_REQUEST)
                 .violation("condition", "the kind of an existing rule cannot change"),
             Rejection::AreaIsUnknown => Self::new(Reason::INVALID_REQUEST)

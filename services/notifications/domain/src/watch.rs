@@ -248,7 +248,9 @@ impl Watch {
         let claims = self.claims.clone();
         let all = signal.flag.tells_presence();
         let horizon = |claim: ClaimId| {
-            let frontier = claims.get(&claim).map_or(Timestamp::from_micros(i64::MIN), |it| it.frontier);
+            let frontier = claims
+                .get(&claim)
+                .map_or(Timestamp::from_micros(i64::MIN), |it| it.frontier);
             if all || claim == signal.claim {
                 frontier.max(to)
             } else {

@@ -93,9 +93,18 @@ fn what_is_there_already_makes_no_event() {
 fn what_cannot_be_is_refused() {
     let state = given(&[put(1, true, heating(30))]);
     let refused = |command| when(&state, &command).unwrap_err();
-    assert_eq!(refused(put(1, false, motion(&[]))), Rejection::IsOfAnotherKind);
-    assert_eq!(refused(put(2, false, heating(30))), Rejection::RuleIsUnknown);
-    assert_eq!(refused(put(2, true, motion(&[9]))), Rejection::AreaIsUnknown);
+    assert_eq!(
+        refused(put(1, false, motion(&[]))),
+        Rejection::IsOfAnotherKind
+    );
+    assert_eq!(
+        refused(put(2, false, heating(30))),
+        Rejection::RuleIsUnknown
+    );
+    assert_eq!(
+        refused(put(2, true, motion(&[9]))),
+        Rejection::AreaIsUnknown
+    );
     assert_eq!(refused(Command::Remove(rule(2))), Rejection::RuleIsUnknown);
     assert_eq!(refused(Command::Arm(areas(&[9]))), Rejection::AreaIsUnknown);
     let many = (0..RULES).map(|n| put(u8::try_from(n).unwrap(), true, heating(30)));
@@ -119,7 +128,11 @@ fn disarming_one_area_of_an_armed_home_leaves_the_others_armed() {
 fn any_command() -> impl Strategy<Value = Command> {
     let some = prop::collection::vec(0u8..5, 0..4);
     prop_oneof![
-        (0u8..6, any::<bool>(), 1u64..4).prop_map(|(n, new, minutes)| put(n, new, heating(minutes))),
+        (0u8..6, any::<bool>(), 1u64..4).prop_map(|(n, new, minutes)| put(
+            n,
+            new,
+            heating(minutes)
+        )),
         (0u8..6, any::<bool>(), some.clone()).prop_map(|(n, new, list)| put(n, new, motion(&list))),
         (0u8..6).prop_map(|n| Command::Remove(rule(n))),
         some.clone().prop_map(|list| Command::Arm(areas(&list))),

@@ -68,7 +68,11 @@ impl Watch {
         let findings = self.findings(facts);
         let mut changes = Vec::new();
         let watched: BTreeSet<_> = findings.iter().map(Finding::key).collect();
-        let forsaken = self.open.keys().filter(|key| !watched.contains(key)).copied();
+        let forsaken = self
+            .open
+            .keys()
+            .filter(|key| !watched.contains(key))
+            .copied();
         for key in forsaken.collect::<Vec<_>>() {
             changes.extend(self.end(key, at));
         }
@@ -179,9 +183,15 @@ impl Watch {
             let present = |(device, flag): &(DeviceId, Flag)| {
                 flag.tells_presence() && facts.devices.contains_key(device)
             };
-            self.known.iter().filter(move |(key, _)| present(key)).map(|(_, known)| known)
+            self.known
+                .iter()
+                .filter(move |(key, _)| present(key))
+                .map(|(_, known)| known)
         };
-        let came = told().filter(|known| known.on).map(|known| known.since).min();
+        let came = told()
+            .filter(|known| known.on)
+            .map(|known| known.since)
+            .min();
         let left = told().map(|known| known.since).max();
         match came {
             Some(came) => Presence::Somebody(came),

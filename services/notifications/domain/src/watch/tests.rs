@@ -100,7 +100,9 @@ fn paired(changes: &[Change]) -> Vec<(u64, Option<u64>)> {
         match change {
             Change::Began { at, .. } => found.push((second(*at), None)),
             Change::Ended { began_at, at, .. } => {
-                let open = found.iter_mut().find(|(began, _)| *began == second(*began_at));
+                let open = found
+                    .iter_mut()
+                    .find(|(began, _)| *began == second(*began_at));
                 open.expect("an end has a beginning").1 = Some(second(*at));
             }
         }
@@ -158,7 +160,12 @@ fn somebody_present_keeps_it_from_being_true() {
 
 #[test]
 fn motion_is_found_at_its_first_instant_and_ends_after_the_cooldown() {
-    let signals = [motion(true, 10), motion(false, 12), motion(true, 60), motion(false, 61)];
+    let signals = [
+        motion(true, 10),
+        motion(false, 12),
+        motion(true, 60),
+        motion(false, 61),
+    ];
     let home = armed(300);
     assert_eq!(episodes(&home, &signals, 360), [(10, None)]);
     assert_eq!(episodes(&home, &signals, 361), [(10, Some(361))]);
@@ -214,8 +221,16 @@ fn while_a_hub_empties_its_buffer_the_clock_waits() {
     assert_eq!(watch.settle(facts, at(100_001)), [], "more may follow");
     assert_eq!(watch.next_deadline(facts), Some(at(100_030)));
     let mut told = watch.clone();
-    assert_eq!(told.observe(facts, &late(false, 300)), [], "it was off in time");
-    assert_eq!(watch.settle(facts, at(100_030)).len(), 1, "nothing followed");
+    assert_eq!(
+        told.observe(facts, &late(false, 300)),
+        [],
+        "it was off in time"
+    );
+    assert_eq!(
+        watch.settle(facts, at(100_030)).len(),
+        1,
+        "nothing followed"
+    );
 }
 
 #[test]
