@@ -9,4 +9,4 @@ pub mod person;
 pub mod sandbox;
 
 pub use person::Person;
-pub use sandbox::Sandbox;
+pub use sandbox::{Sandbox, cheap_passwords};

@@ -60,8 +60,15 @@ impl Sandbox {
 
     /// Registers, verifies and signs in a new person.
     pub async fn person(&self, name: &str) -> Person {
+        Person::register(self.channel().await, name, async |email| self.code_for(email).await).await
+    }
+}
+
+impl Person {
+    /// Registers, verifies and signs in a new person over a connection; `code` waits for the code in the mail to
+    /// her address.
+    pub async fn register(channel: Channel, name: &str, code: impl AsyncFn(&str) -> String) -> Self {
         let (email, password) = (format!("{name}@example.org"), format!("{name} has a long password"));
-        let channel = self.channel().await;
         let mut client = AccountsServiceClient::new(channel.clone());
         let secret = request_id().into_bytes();
         let hash = digest::digest(&digest::SHA256, &secret);
@@ -77,7 +84,7 @@ impl Sandbox {
             .await
             .unwrap()
             .into_inner();
-        let code = self.code_for(&email).await;
+        let code = code(&email).await;
         let verified = client
             .verify_email(accounts::VerifyEmailRequest {
                 request_id: request_id(),
@@ -89,7 +96,7 @@ impl Sandbox {
             .await
             .unwrap()
             .into_inner();
-        Person {
+        Self {
             channel,
             email,
             password,
@@ -98,9 +105,7 @@ impl Sandbox {
             tokens: verified.tokens.unwrap(),
         }
     }
-}
 
-impl Person {
     /// A request with her access token.
     #[must_use]
     pub fn with<T>(&self, message: T) -> Request<T> {

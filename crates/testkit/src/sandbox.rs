@@ -41,9 +41,7 @@ impl Sandbox {
         let mut config = Config::default();
         config.server.listen = "127.0.0.1:0".to_owned();
         config.server.rate_limits = false;
-        // Hashing at full strength would be most of what a test does.
-        let cheap = serde_json_value(&[("password_memory_kib", 1024)]);
-        config.modules.insert("accounts".to_owned(), cheap);
+        cheap_passwords(&mut config);
         change(&mut config);
         let mut sandbox = Self {
             installation: None,
@@ -140,6 +138,8 @@ impl Sandbox {
     }
 }
 
-fn serde_json_value(pairs: &[(&str, u32)]) -> serde_json::Value {
-    pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).into())).collect()
+/// Hashes passwords with little memory: at full strength that would be most of what a test does.
+pub fn cheap_passwords(config: &mut Config) {
+    let cheap = serde_json::json!({ "password_memory_kib": 1024 });
+    config.modules.insert("accounts".to_owned(), cheap);
 }

@@ -4,6 +4,7 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "test code: a failure here is the test's")]
 
+pub mod child;
 pub mod coverage;
 pub mod dynamic;
 pub mod random;
