@@ -8,6 +8,7 @@ mod home;
 mod records;
 #[cfg(test)]
 mod tests;
+mod token_keys;
 
 use std::collections::BTreeSet;
 
@@ -16,6 +17,8 @@ use hearth_engine::{CodecError, EncodedEvent};
 use hearth_kernel::{Part, Role, Sealed, Secret, Timestamp};
 use prost::Message;
 use uuid::Uuid;
+
+pub(crate) use home::choice_out;
 
 /// The major version of every event so far.
 const MAJOR: u32 = 1;

@@ -15,7 +15,7 @@ use hearth_kernel::{
 };
 
 /// What seals the address that notices are sent to.
-pub const ADDRESS_PURPOSE: Purpose = Purpose::Inbox;
+pub const ADDRESS_PURPOSE: Purpose = Purpose::Delivery;
 
 /// The aggregate.
 #[derive(Debug)]
@@ -53,6 +53,11 @@ pub struct Closing {
     /// SHA-256 of the receipt's secret.
     pub receipt_secret_hash: [u8; 32],
 }
+
+/// The keyed hash of an e-mail address in normal form: the id of its reservation. It is kept in clear, so that the
+/// reservation is found when the address itself can no longer be opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct AddressKey(pub [u8; 16]);
 
 /// What an account says about its person.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -123,6 +128,8 @@ pub struct State {
     pub account: AccountId,
     /// The registration it came from.
     pub registration: RegistrationId,
+    /// Where its address is reserved.
+    pub address_key: AddressKey,
     /// When it was registered.
     pub registered_at: Timestamp,
     /// What it says about its person.
@@ -212,6 +219,8 @@ pub enum Command {
     Register {
         /// The registration.
         registration: RegistrationId,
+        /// Where its address is reserved.
+        address_key: AddressKey,
         /// What it says about its person.
         profile: Box<Profile>,
         /// The mail with the code.
@@ -274,7 +283,7 @@ pub enum Command {
     Reopen,
     /// To end the grace, when it is over.
     EndGrace,
-    /// To note that every home is left.
+    /// To note that every home is left, or ended: it names each of them.
     NoteDeparture(Departure),
     /// To let an unproved account lapse, when its time is over or another takes its address.
     Lapse {
@@ -292,6 +301,8 @@ pub enum Event {
         account: AccountId,
         /// The registration.
         registration: RegistrationId,
+        /// Where its address is reserved.
+        address_key: AddressKey,
         /// What it says about its person.
         profile: Box<Profile>,
         /// When.

@@ -1,6 +1,6 @@
 //! Who somebody is and where she belongs: the rules of accounts, homes and the records around them.
 //!
-//! [`account`] and [`home`] are histories; [`registration`], [`email`], [`credentials`], [`session`] and [`membership`]
+//! [`account`], [`home`] and [`token_keys`] are histories; [`registration`], [`email`], [`credentials`], [`session`] and [`membership`]
 //! are records, whose past must not stay.
 //!
 //! **Invariant:** nothing here knows how a thing is stored, sent, hashed or sealed, or what time it is. Texts arrive
@@ -14,6 +14,7 @@ pub mod limits;
 pub mod membership;
 pub mod registration;
 pub mod session;
+pub mod token_keys;
 
 pub use account::Account;
 pub use credentials::Credentials;
@@ -22,3 +23,4 @@ pub use home::Home;
 pub use membership::Membership;
 pub use registration::Registration;
 pub use session::SessionFamily;
+pub use token_keys::TokenKeys;

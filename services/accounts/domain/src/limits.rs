@@ -28,6 +28,9 @@ pub const SESSIONS: usize = 32;
 /// How long an ended session is named to others: longer than any access token lives, with their clocks' error.
 pub const REVOKED_NAMED: Duration = Duration::from_secs(15 * 60);
 
+/// Keys of access tokens that are published at the same time.
+pub const TOKEN_KEYS: usize = 16;
+
 /// Wrong passwords that cost no wait.
 pub const FREE_ATTEMPTS: u32 = 4;
 /// Wrong passwords in a row after which none is tried any more (NIST SP 800-63B, 3.2.2).

@@ -1,8 +1,8 @@
 //! The stored form of accounts.
 
 use hearth_accounts_domain::account::{
-    Access, Cause, Closing, Departure, Event, Joining, Mail, MailKind, Profile, Session, State,
-    Status,
+    Access, AddressKey, Cause, Closing, Departure, Event, Joining, Mail, MailKind, Profile,
+    Session, State, Status,
 };
 use hearth_api::stored::accounts::v1 as stored;
 use hearth_engine::{Aggregate, CodecError, EncodedEvent, Life, Stored};
@@ -57,6 +57,7 @@ fn encode(event: &Event) -> EncodedEvent {
         Event::Registered {
             account,
             registration,
+            address_key,
             at,
             profile: _,
         } => encoded(
@@ -65,6 +66,7 @@ fn encode(event: &Event) -> EncodedEvent {
                 account: bytes(*account),
                 registration: bytes(*registration),
                 at: at.micros(),
+                address_key: address_key.0.to_vec().into(),
             },
         ),
         Event::Verified { account, at, .. } => encoded(
@@ -140,6 +142,7 @@ fn standing(name: &str, public: &[u8]) -> Result<Event, CodecError> {
             Event::Registered {
                 account: id(&it.account)?,
                 registration: id(&it.registration)?,
+                address_key: key(&it.address_key)?,
                 profile: Box::new(Profile {
                     email: empty_part(),
                     username: empty_part(),
@@ -224,6 +227,11 @@ fn belonging(name: &str, public: &[u8]) -> Result<Event, CodecError> {
         }
         _ => return Err(unknown(name, super::MAJOR)),
     })
+}
+
+fn key(bytes: &[u8]) -> Result<AddressKey, CodecError> {
+    let key = bytes.try_into().map(AddressKey);
+    key.map_err(|_| CodecError::Malformed("address key"))
 }
 
 fn joining_in(it: &stored::JoinBegun) -> Result<(HomeId, Joining), CodecError> {
@@ -361,6 +369,7 @@ fn state_out(state: &State) -> stored::AccountState {
         status: status.into(),
         account: bytes(state.account),
         registration: bytes(state.registration),
+        address_key: state.address_key.0.to_vec().into(),
         registered_at: state.registered_at.micros(),
         email: optional_part_bytes(profile.map(|it| &it.email)),
         username: optional_part_bytes(profile.map(|it| &it.username)),
@@ -411,6 +420,7 @@ fn state_in(it: stored::AccountState) -> Result<State, CodecError> {
         status,
         account: id(&it.account)?,
         registration: id(&it.registration)?,
+        address_key: key(&it.address_key)?,
         registered_at: time(it.registered_at),
         profile,
         address: optional_part(&it.address)?,

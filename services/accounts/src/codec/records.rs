@@ -16,13 +16,14 @@ use crate::aggregates::{Credentials, Email, Membership, Registration, SessionFam
 
 /// What is the same for every record: where it lies, how long, and that its schema is the first.
 macro_rules! record {
-    ($aggregate:ty, $kind:literal, $life:expr, $module:ident) => {
+    ($aggregate:ty, $kind:literal, $life:expr, $remember:literal, $module:ident) => {
         impl Aggregate for $aggregate {
             const SERVICE: Service = Service::Accounts;
             const KIND: &'static str = $kind;
             const STORED: Stored = Stored::Record;
             const LIFE: Life = $life;
             const STATE_SCHEMA: u32 = 1;
+            const REMEMBER: usize = $remember;
 
             fn encode_event(event: &Self::Event) -> EncodedEvent {
                 $module::event_out(event)
@@ -54,16 +55,19 @@ macro_rules! record {
     };
 }
 
+// Only a registration is asked for by a client's request id. What is done to the others names its own effect, and
+// remembering each refresh of a session would make its record a hundred times as large.
 record!(
     Registration,
     "registration",
     Life::Episodic,
+    16,
     of_registration
 );
-record!(Email, "email", Life::Lasting, of_email);
-record!(Credentials, "credentials", Life::Lasting, of_credentials);
-record!(SessionFamily, "session", Life::Episodic, of_session);
-record!(Membership, "membership", Life::Lasting, of_membership);
+record!(Email, "email", Life::Lasting, 0, of_email);
+record!(Credentials, "credentials", Life::Lasting, 0, of_credentials);
+record!(SessionFamily, "session", Life::Episodic, 0, of_session);
+record!(Membership, "membership", Life::Lasting, 0, of_membership);
 
 mod of_registration {
     use super::*;

@@ -10,7 +10,7 @@ use hearth_kernel::laws::check_codec;
 use hearth_kernel::{Part, Parts, Secret};
 
 use crate::aggregates::{
-    Account, Credentials, Email, Home, Membership, Registration, SessionFamily,
+    Account, Credentials, Email, Home, Membership, Registration, SessionFamily, TokenKeys,
 };
 
 const GOLDEN: &str = include_str!("golden/v1.txt");
@@ -77,6 +77,7 @@ fn all() -> Vec<String> {
             &samples::credentials_states(),
         ),
         lines::<SessionFamily>(&samples::session_events(), &samples::session_states()),
+        lines::<TokenKeys>(&samples::token_keys_events(), &samples::token_keys_states()),
         lines::<Membership>(&samples::membership_events(), &samples::membership_states()),
     ]
     .concat()
@@ -102,6 +103,7 @@ fn every_line_of_the_corpus_is_still_understood() {
             "email" => understands::<Email>(&words),
             "credentials" => understands::<Credentials>(&words),
             "session" => understands::<SessionFamily>(&words),
+            "keys" => understands::<TokenKeys>(&words),
             "membership" => understands::<Membership>(&words),
             _ => false,
         };

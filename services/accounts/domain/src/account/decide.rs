@@ -3,8 +3,8 @@
 use hearth_kernel::{Decider, HomeId, MembershipId, SessionId, Timestamp};
 
 use super::{
-    Access, Account, Cause, Closing, Command, Event, Facts, Joining, Mail, MailKind, Rejection,
-    Session, State, Status,
+    Access, Account, Cause, Closing, Command, Departure, Event, Facts, Joining, Mail, MailKind,
+    Rejection, Session, State, Status,
 };
 use crate::limits::{
     HOMES, JOINING_LASTS, KNOWN_ADDRESS_PAUSE, LONGEST_GRACE, REGISTRATION_LIVES, REVOKED_NAMED,
@@ -58,14 +58,7 @@ impl Decider for Account {
                 // Reopened, or closed before: there is nothing to end.
                 _ => exists(state).map(|()| Vec::new()),
             },
-            Command::NoteDeparture(departure) => match state.status {
-                Status::Closed(_) if state.homes.is_empty() && state.joining.is_empty() => {
-                    Ok(vec![Event::Departed(departure.clone())])
-                }
-                Status::Departed(_) => Ok(Vec::new()),
-                Status::Closed(_) => Err(Rejection::IsNotDue),
-                _ => Err(standing_in_the_way(state)),
-            },
+            Command::NoteDeparture(departure) => note_departure(state, departure),
             Command::Lapse { replaced } => lapse(state, *replaced, facts.now),
         }
     }
@@ -136,6 +129,7 @@ const fn is_active(state: &State) -> Result<(), Rejection> {
 fn register(state: &State, command: &Command, facts: &Facts) -> Result<Vec<Event>, Rejection> {
     let Command::Register {
         registration,
+        address_key,
         profile,
         mail,
     } = command
@@ -154,6 +148,7 @@ fn register(state: &State, command: &Command, facts: &Facts) -> Result<Vec<Event
     let registered = Event::Registered {
         account: facts.account,
         registration: *registration,
+        address_key: *address_key,
         profile: profile.clone(),
         at: facts.now,
     };
@@ -333,6 +328,31 @@ fn start_closing(
     ])
 }
 
+/// Every home is left, or has ended with her: that and the ends of her memberships are one commit.
+fn note_departure(state: &State, departure: &Departure) -> Result<Vec<Event>, Rejection> {
+    match state.status {
+        Status::Closed(_) => {}
+        Status::Departed(_) => return Ok(Vec::new()),
+        _ => return Err(standing_in_the_way(state)),
+    }
+    let homes = state.homes.iter().map(|(home, it)| (*home, it.membership));
+    let joining = state
+        .joining
+        .iter()
+        .map(|(home, it)| (*home, it.membership));
+    let all: Vec<(HomeId, MembershipId)> = homes.chain(joining).collect();
+    let told = |(home, membership): &(HomeId, MembershipId)| {
+        departure.ended.contains(home) || departure.left.contains(membership)
+    };
+    if !all.iter().all(told) {
+        return Err(Rejection::IsNotDue);
+    }
+    let ends = all
+        .into_iter()
+        .map(|(home, membership)| Event::AccessEnded { home, membership });
+    Ok(ends.chain([Event::Departed(departure.clone())]).collect())
+}
+
 fn lapse(state: &State, replaced: bool, now: Timestamp) -> Result<Vec<Event>, Rejection> {
     match state.status {
         Status::Unverified if replaced || now >= state.registered_at.plus(REGISTRATION_LIVES) => {
@@ -349,6 +369,7 @@ fn evolve(mut state: State, event: &Event) -> State {
         Event::Registered {
             account,
             registration,
+            address_key,
             profile,
             at,
         } => {
@@ -356,6 +377,7 @@ fn evolve(mut state: State, event: &Event) -> State {
                 status: Status::Unverified,
                 account: *account,
                 registration: *registration,
+                address_key: *address_key,
                 registered_at: *at,
                 profile: Some(profile.clone()),
                 ..State::default()

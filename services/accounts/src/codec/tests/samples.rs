@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use hearth_accounts_domain::account::{
-    self, Access, Cause, Closing, Departure, Joining, Mail, MailKind, Profile,
+    self, Access, AddressKey, Cause, Closing, Departure, Joining, Mail, MailKind, Profile,
 };
 use hearth_accounts_domain::home::{self, DataFamily, HomeKind, Invitation, Member, Scope};
 use hearth_accounts_domain::registration::{Request, Stage};
-use hearth_accounts_domain::{credentials, email, membership, registration, session};
+use hearth_accounts_domain::{credentials, email, membership, registration, session, token_keys};
 use hearth_kernel::{
     AccountId, AggregateRef, AreaId, CommitId, HomeId, InvitationId, MembershipId, Origin, Owner,
     Part, Purpose, ReceiptId, RegistrationId, RetentionClass, Role, Sealed, Service, SessionId,
@@ -98,6 +98,7 @@ pub(super) fn account_events() -> Vec<account::Event> {
         Event::Registered {
             account: ACCOUNT,
             registration: REGISTRATION,
+            address_key: AddressKey([18; 16]),
             profile: Box::new(profile()),
             at: at(0),
         },
@@ -148,6 +149,7 @@ pub(super) fn account_states() -> Vec<account::State> {
         status,
         account: ACCOUNT,
         registration: REGISTRATION,
+        address_key: AddressKey([18; 16]),
         registered_at: at(0),
         profile: Some(Box::new(profile())),
         address: Some(part(3)),
@@ -405,4 +407,21 @@ pub(super) fn membership_states() -> Vec<membership::State> {
         holder: Some((ACCOUNT, HOME)),
     };
     vec![membership::State::default(), taken]
+}
+
+fn key() -> token_keys::Key {
+    token_keys::Key {
+        id: "0a".repeat(16),
+        public: [17; 32],
+        not_before: at(0),
+    }
+}
+
+pub(super) fn token_keys_events() -> Vec<token_keys::Event> {
+    vec![token_keys::Event::Announced(key())]
+}
+
+pub(super) fn token_keys_states() -> Vec<token_keys::State> {
+    let one = token_keys::State { keys: vec![key()] };
+    vec![token_keys::State::default(), one]
 }
