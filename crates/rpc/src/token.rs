@@ -73,6 +73,16 @@ pub struct Parties {
     pub audience: String,
 }
 
+impl Default for Parties {
+    /// Hearth, for Hearth.
+    fn default() -> Self {
+        Self {
+            issuer: "hearth".to_owned(),
+            audience: "hearth".to_owned(),
+        }
+    }
+}
+
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Header {
