@@ -5,8 +5,10 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "test code: a failure here is the test's")]
 
+pub mod hub;
 pub mod person;
 pub mod sandbox;
 
+pub use hub::Hub;
 pub use person::Person;
 pub use sandbox::{Sandbox, cheap_passwords};
