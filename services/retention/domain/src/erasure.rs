@@ -40,6 +40,8 @@ pub struct Closing {
 /// What is to be erased, settled when the grace was over.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
+    /// The account.
+    pub account: AccountId,
     /// Homes that end with the account.
     pub homes: BTreeSet<HomeId>,
     /// Her memberships in homes that go on.
@@ -135,6 +137,8 @@ pub struct State {
     pub control: Option<Control>,
     /// Owners whose ring is fenced, and since when that stands in STATE.
     pub fenced: BTreeMap<Owner, Timestamp>,
+    /// When the last of the fences stood; set when all do.
+    pub fenced_at: Option<Timestamp>,
     /// All leases have ended.
     pub leases_ended_at: Option<Timestamp>,
     /// What the services answered.
@@ -160,16 +164,6 @@ impl State {
         account
             .chain(homes.map(|home| Owner::Home(*home)))
             .collect()
-    }
-
-    /// When the last fence stood; `None` until all stand.
-    #[must_use]
-    pub fn fenced_at(&self) -> Option<Timestamp> {
-        let owners = self.owners();
-        if self.request.is_none() || !owners.iter().all(|it| self.fenced.contains_key(it)) {
-            return None;
-        }
-        self.fenced.values().copied().max()
     }
 
     /// When the last residual ends that ends at all; `None` before all services have answered.
@@ -260,6 +254,11 @@ pub enum Event {
         owner: Owner,
         /// Since when.
         since: Timestamp,
+    },
+    /// All rings are.
+    AllFenced {
+        /// Since when.
+        at: Timestamp,
     },
     /// No lease lives.
     LeasesEnded {

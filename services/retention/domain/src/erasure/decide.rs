@@ -42,6 +42,7 @@ impl Decider for Erasure {
             Event::Fenced { owner, since } => {
                 state.fenced.insert(*owner, *since);
             }
+            Event::AllFenced { at } => state.fenced_at = Some(*at),
             Event::LeasesEnded { at } => state.leases_ended_at = Some(*at),
             Event::Answered { service, stores } => {
                 state.answers.insert(*service, stores.clone());
@@ -77,7 +78,7 @@ impl Decider for Erasure {
             ),
             (
                 "leases ended before every fence",
-                state.fenced_at().is_some(),
+                state.fenced_at.is_some(),
                 state.leases_ended_at.is_some(),
             ),
             (
@@ -171,6 +172,7 @@ fn request(state: &State, command: &Command, now: Timestamp) -> Result<Vec<Event
         return Err(Rejection::TooMany);
     }
     events.push(Event::Requested(Request {
+        account: closing.account,
         homes: homes.clone(),
         memberships: memberships.clone(),
         services: services.clone(),
@@ -217,11 +219,17 @@ fn fence(state: &State, owner: Owner, since: Timestamp) -> Result<Vec<Event>, Re
     if state.fenced.contains_key(&owner) {
         return Ok(Vec::new());
     }
-    Ok(vec![Event::Fenced { owner, since }])
+    let mut events = vec![Event::Fenced { owner, since }];
+    let open = |it: &Owner| *it != owner && !state.fenced.contains_key(it);
+    if !state.owners().iter().any(open) {
+        let at = state.fenced.values().copied().fold(since, Timestamp::max);
+        events.push(Event::AllFenced { at });
+    }
+    Ok(events)
 }
 
 fn end_leases(state: &State, now: Timestamp) -> Result<Vec<Event>, Rejection> {
-    let fenced_at = state.fenced_at().ok_or(Rejection::IsNotThere)?;
+    let fenced_at = state.fenced_at.ok_or(Rejection::IsNotThere)?;
     if state.leases_ended_at.is_some() {
         return Ok(Vec::new());
     }

@@ -22,7 +22,7 @@ pub enum Search {
 /// What is to be done for an erasure.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Next {
-    /// Nothing: there is none, its grace runs, or it is over.
+    /// Nothing: there is none, or its grace runs.
     Nothing,
     /// Look through every file.
     Search(Search),
@@ -36,12 +36,19 @@ pub enum Next {
     Await(BTreeSet<Service>),
     /// Ask the vault for its evidence, and sign the key receipt when there is some.
     SignKeys,
+    /// It is over, and so is the time for which that is kept.
+    Forget,
 }
 
 /// The next step at that time: the same for the same state, so that it can be taken again after a crash.
 #[must_use]
 pub fn next(state: &State, now: Timestamp) -> Next {
-    if state.request.is_none() || state.is_over() {
+    let cancelled = state.cancelled_at.map(|at| at.plus(limits::CANCELLED));
+    let proved = state.bytes_gone.as_ref().map(|(_, at)| at.plus(limits::LEDGER));
+    if let Some(end) = cancelled.or(proved) {
+        return if now < end { Next::Wait(end) } else { Next::Forget };
+    }
+    if state.request.is_none() {
         return Next::Nothing;
     }
     if state.control.is_none() {
@@ -51,7 +58,7 @@ pub fn next(state: &State, now: Timestamp) -> Next {
     if let Some(owner) = state.owners().into_iter().find(open) {
         return Next::Fence(owner);
     }
-    let leases_end = state.fenced_at().unwrap_or(now).plus(limits::LEASES_END);
+    let leases_end = state.fenced_at.unwrap_or(now).plus(limits::LEASES_END);
     if state.leases_ended_at.is_none() {
         return if now < leases_end {
             Next::Wait(leases_end)

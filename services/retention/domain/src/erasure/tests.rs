@@ -69,7 +69,7 @@ fn grace_over() -> Timestamp {
 /// What the outside would answer to a step, and how the clock would move.
 fn done(state: &State, step: &Next, now: &mut Timestamp) -> Option<Command> {
     Some(match step {
-        Next::Nothing => return None,
+        Next::Nothing | Next::Forget => return None,
         Next::Search(Search::Control) => controlled(),
         Next::Search(Search::Purge) => Command::Verify(Pass::default()),
         Next::Search(Search::Residuals) => Command::SignBytes(Pass::default(), receipt()),
@@ -142,9 +142,7 @@ fn every_step_is_taken_once_and_in_order() {
             "Announced",
             "Requested",
             "Controlled",
-            "Fenced",
-            "Fenced",
-            "LeasesEnded",
+            "Fenced", "Fenced", "AllFenced", "LeasesEnded",
             "Answered",
             "Answered",
             "Purged",

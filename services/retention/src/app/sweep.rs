@@ -1,0 +1,334 @@
+//! The search: one pass over all files for every erasure that waits for one.
+//!
+//! Who waits stands in a document; the pass looks for the markers of all of them at once, and each gets what concerns
+//! it. A search that fails, or that finds what should not be there, is repeated and alarms.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytes::Bytes;
+use hearth_engine::{ConsumeError, ExecuteError};
+use hearth_kernel::{ErasureId, KeyId, Kind, Owner, Part, Purpose, Reason};
+use hearth_ports::{Binding, Holding, Opened, Position, Range, SealError, StoreError, Table};
+use hearth_retention_domain::erasure::{Command, Next, Pass, Search, State, next};
+
+use super::App;
+use crate::search::{Marker, Report, SearchError, search};
+
+/// Erasures that wait for a search: one partition, keyed by the erasure.
+const TABLE: Table = Table("retention_searches");
+const WAITING: &[u8] = b"waiting";
+/// Erasures of one pass. Each has at most some hundreds of markers.
+const AT_MOST: usize = 100;
+/// Places of one erasure that are logged.
+const LOGGED: usize = 8;
+
+/// Why a pass did not come to its end.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SweepError {
+    /// A store failed.
+    #[error("a store failed")]
+    Store(#[from] StoreError),
+    /// A command failed.
+    #[error("a step was not taken")]
+    Execute(#[from] ExecuteError),
+    /// The vault's evidence cannot be had.
+    #[error("the vault gives no evidence")]
+    Evidence(#[from] ConsumeError),
+    /// The ids of keys cannot be opened.
+    #[error("the ids of keys cannot be opened")]
+    Seal(#[from] SealError),
+    /// The files cannot be searched.
+    #[error("the files cannot be searched")]
+    Search(#[from] SearchError),
+    /// The thread of the search ended.
+    #[error("the search did not end by itself")]
+    Stopped,
+}
+
+/// One erasure of a pass.
+struct Wanted {
+    erasure: ErasureId,
+    kind: Search,
+    state: Arc<State>,
+    owners: Vec<Owner>,
+    keys: Vec<KeyId>,
+    /// Its first marker in the pass: owners first, then keys.
+    first: usize,
+}
+
+impl Wanted {
+    fn markers(&self) -> Vec<Marker> {
+        let owner = |owner: &Owner| match owner {
+            Owner::Account(id) => Some(Marker::id(*id.as_bytes())),
+            Owner::Home(id) => Some(Marker::id(*id.as_bytes())),
+            Owner::Service(_) => None,
+        };
+        let owners = self.owners.iter().filter_map(owner);
+        let keys = self.keys.iter().map(|key| Marker::id(*key.as_bytes()));
+        owners.chain(keys).collect()
+    }
+
+    fn count(&self) -> usize {
+        self.owners.len() + self.keys.len()
+    }
+
+    /// Whether the residual list names what this marker is found in. Bare ids stay where tombstones, fences and the
+    /// ledger are; the rest ends.
+    fn may_stay(&self, marker: usize, holds: Holding) -> bool {
+        let bare_id = marker < self.first + self.owners.len();
+        let ends_later = self.kind == Search::Purge;
+        match holds {
+            Holding::Log | Holding::Keys => bare_id,
+            Holding::Documents => bare_id && ends_later,
+            Holding::Frames => ends_later && self.owners.len() > 1,
+            Holding::Series | Holding::Blobs | Holding::Other => false,
+        }
+    }
+
+    fn pass(&self, report: &Report) -> Pass {
+        let mut pass = Pass {
+            files: report.files,
+            bytes: report.bytes,
+            markers: u32::try_from(self.count()).unwrap_or(u32::MAX),
+            ..Pass::default()
+        };
+        let last = self.first + self.count();
+        let of = report
+            .counts
+            .range((self.first, Holding::Log)..(last, Holding::Log));
+        for ((marker, holds), count) in of {
+            if self.may_stay(*marker, *holds) {
+                pass.residual += count;
+            } else {
+                pass.outside += count;
+            }
+        }
+        pass
+    }
+
+    /// Says where something was found that should not be there: the sort of marker and the place, never the marker.
+    fn alarm(&self, report: &Report) {
+        let own = self.first..self.first + self.count();
+        let outside = report
+            .hits
+            .iter()
+            .filter(|hit| own.contains(&hit.marker) && !self.may_stay(hit.marker, hit.holds));
+        for hit in outside.take(LOGGED) {
+            let key = hit.marker >= self.first + self.owners.len();
+            let marker = if key { "key" } else { "owner" };
+            let (erasure, file, offset) = (self.erasure, &hit.file, hit.offset);
+            tracing::error!(%erasure, marker, file, offset, "found outside the residual list");
+        }
+    }
+}
+
+/// Sets a flag when it is dropped: what runs on a thread of its own hears that nobody waits for it any more.
+struct StopOnDrop(Arc<AtomicBool>);
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// The loop of passes.
+pub(crate) struct Sweep(pub(crate) App);
+
+impl Sweep {
+    /// Searches whenever somebody waits for it, until something fails; supervise it.
+    ///
+    /// # Errors
+    /// See [`SweepError`]. Running again goes on.
+    pub(crate) async fn run(&self) -> Result<(), SweepError> {
+        let app = &self.0;
+        loop {
+            let waiting = app.waiting().await?;
+            if waiting.is_empty() {
+                app.wanted.notified().await;
+                continue;
+            }
+            app.sweep(&waiting).await?;
+            // Whoever comes meanwhile shares the next pass.
+            app.engine.clock().sleep(app.choices.search_pause).await;
+        }
+    }
+}
+
+impl App {
+    /// Puts an erasure on the list of those that wait for a search.
+    pub(super) async fn want_search(
+        &self,
+        erasure: ErasureId,
+        kind: Search,
+        position: Position,
+    ) -> Result<(), StoreError> {
+        let (key, stamp) = (erasure.as_bytes(), position.stamp());
+        let value = Bytes::from_static(match kind {
+            Search::Control => b"control",
+            Search::Purge => b"purge",
+            Search::Residuals => b"residuals",
+        });
+        let documents = self.engine.documents();
+        documents.put(TABLE, WAITING, key, stamp, value).await?;
+        self.wanted.notify_one();
+        Ok(())
+    }
+
+    async fn waiting(&self) -> Result<Vec<ErasureId>, StoreError> {
+        let documents = self.engine.documents();
+        let rows = documents.range(TABLE, WAITING, Range::all(AT_MOST)).await?;
+        let ids = rows
+            .iter()
+            .filter_map(|row| ErasureId::from_slice(&row.key));
+        Ok(ids.collect())
+    }
+
+    async fn sweep(&self, waiting: &[ErasureId]) -> Result<(), SweepError> {
+        let mut wanted = Vec::new();
+        let mut markers = Vec::new();
+        for erasure in waiting {
+            if let Some(one) = self.wanted_by(*erasure, markers.len()).await? {
+                markers.extend(one.markers());
+                wanted.push(one);
+            }
+        }
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        if wanted.iter().any(|one| one.kind != Search::Control) {
+            self.erasing.files.scrub(self.engine.now()).await?;
+        }
+        let stop = Arc::new(AtomicBool::new(false));
+        let _guard = StopOnDrop(Arc::clone(&stop));
+        let files = Arc::clone(&self.erasing.files);
+        let report = tokio::task::spawn_blocking(move || search(&*files, &markers, &stop));
+        let report = report.await.map_err(|_| SweepError::Stopped)??;
+        tracing::info!(
+            erasures = wanted.len(),
+            files = report.files,
+            bytes = report.bytes,
+            "searched"
+        );
+        for one in &wanted {
+            self.conclude(one, &report).await?;
+        }
+        Ok(())
+    }
+
+    /// What an erasure wants to be looked for; `None` when it waits for nothing any more.
+    async fn wanted_by(
+        &self,
+        erasure: ErasureId,
+        first: usize,
+    ) -> Result<Option<Wanted>, SweepError> {
+        let loaded = self.load(erasure).await?;
+        let state = Arc::clone(&loaded.state);
+        let Next::Search(kind) = next(&state, self.engine.now()) else {
+            self.unwant(erasure, loaded.position).await?;
+            return Ok(None);
+        };
+        let owners = state.owners();
+        let keys = match &state.control {
+            None => self.key_ids(&owners).await?,
+            Some(control) => self.kept_key_ids(&control.key_ids).await?,
+        };
+        Ok(Some(Wanted {
+            erasure,
+            kind,
+            state,
+            owners,
+            keys,
+            first,
+        }))
+    }
+
+    async fn unwant(
+        &self,
+        erasure: ErasureId,
+        position: Option<Position>,
+    ) -> Result<(), StoreError> {
+        let stamp = position.unwrap_or(Position::START).stamp();
+        let documents = self.engine.documents();
+        documents
+            .delete(TABLE, WAITING, erasure.as_bytes(), stamp)
+            .await
+    }
+
+    /// The keys that will be destroyed: all but those of `records`.
+    async fn key_ids(&self, owners: &[Owner]) -> Result<Vec<KeyId>, StoreError> {
+        let mut keys = Vec::new();
+        for owner in owners {
+            let all = self.erasing.vault.key_ids(*owner).await?;
+            let gone = all.into_iter().filter(|(it, _)| *it != Purpose::Records);
+            keys.extend(gone.map(|(_, key)| key));
+        }
+        Ok(keys)
+    }
+
+    /// The ids of the keys, as they were before the fence.
+    async fn kept_key_ids(&self, part: &Part) -> Result<Vec<KeyId>, SealError> {
+        let sealed = part.sealed().ok_or(SealError::Corrupt)?;
+        let binding = Binding::Event(sealed.origin.clone());
+        let sealing = self.engine.sealing();
+        let opened = sealing
+            .open(sealed.owner, sealed.purpose, &binding, &sealed.bytes)
+            .await?;
+        let Opened::Clear(bytes) = opened else {
+            return Err(SealError::Corrupt);
+        };
+        let ids = bytes.expose().chunks_exact(16).map(KeyId::from_slice);
+        ids.collect::<Option<_>>().ok_or(SealError::Corrupt)
+    }
+
+    /// Takes the step that the search was for. One that it does not allow stays on the list.
+    async fn conclude(&self, one: &Wanted, report: &Report) -> Result<(), SweepError> {
+        let command = match one.kind {
+            Search::Control => control(one, report),
+            Search::Purge => Command::Verify(one.pass(report)),
+            Search::Residuals => {
+                let pass = one.pass(report);
+                let Some(evidence) = self.sealed_off(&one.state).await? else {
+                    return Ok(());
+                };
+                let now = self.engine.now();
+                let receipt = self.receipts.bytes(&one.state, pass, evidence, now);
+                Command::SignBytes(pass, receipt)
+            }
+        };
+        let erasure = one.erasure;
+        match self.take(erasure, &command).await {
+            Ok(position) => {
+                tracing::info!(%erasure, search = ?one.kind, "search passed");
+                Ok(self.unwant(erasure, position).await?)
+            }
+            Err(ExecuteError::Refused(failure))
+                if failure.reason == Reason::TEMPORARILY_UNAVAILABLE
+                    && failure.kind() == Kind::Unavailable =>
+            {
+                tracing::error!(%erasure, search = ?one.kind, "search did not pass, searching again");
+                if one.kind != Search::Control {
+                    one.alarm(report);
+                }
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// What the positive control says: every owner must have been found, and of the keys, if there are any, one.
+fn control(one: &Wanted, report: &Report) -> Command {
+    let count = |at: usize| report.count(one.first + at);
+    let owners = one.owners.len();
+    let unseen = (0..owners).filter(|at| count(*at) == 0).count();
+    let keys: u64 = (owners..one.count()).map(count).sum();
+    let no_key = usize::from(!one.keys.is_empty() && keys == 0);
+    let found = (0..one.count()).map(count).sum();
+    Command::Control {
+        key_ids: one.keys.iter().flat_map(|key| *key.as_bytes()).collect(),
+        markers: u32::try_from(one.count()).unwrap_or(u32::MAX),
+        found,
+        missing: u32::try_from(unseen + no_key).unwrap_or(u32::MAX),
+    }
+}

@@ -1,0 +1,203 @@
+//! Retention as a module: its tables, and how it starts.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use hearth_api::retention::v1::retention_service_server::RetentionServiceServer;
+use hearth_engine::{Consume, Consumer, ExecuteError, Parking, Relay, Timers};
+use hearth_host::{Context, KeyUse, Module, StartError, Started, StreamUse};
+use hearth_kernel::{Purpose, Service};
+use hearth_ports::{Family, Stream};
+use hearth_rpc::{Authorisation, Idempotency, MethodRule, Rate};
+use serde::Deserialize;
+use tokio::sync::Notify;
+
+use crate::app::{Answers, App, Choices, Closings, Driver, Receipts, Sweep};
+use crate::grpc::Grpc;
+use crate::project::Projector;
+
+const STREAMS: &[StreamUse] = &[
+    StreamUse::Owns(Stream::new(Family::Evt, Service::Retention)),
+    StreamUse::Owns(Stream::new(Family::Int, Service::Retention)),
+    StreamUse::Owns(Stream::new(Family::State, Service::Retention)),
+    StreamUse::Reads(Stream::new(Family::State, Service::Accounts)),
+    StreamUse::Reads(Stream::new(Family::State, Service::Ingest)),
+    StreamUse::Reads(Stream::new(Family::State, Service::Media)),
+    StreamUse::Reads(Stream::new(Family::State, Service::Notifications)),
+];
+
+/// The retention service.
+pub static MODULE: Module = Module {
+    service: Service::Retention,
+    grpc: &["hearth.retention.v1.RetentionService"],
+    rules: RULES,
+    keys: &[
+        KeyUse {
+            purpose: Purpose::Records,
+            seals: true,
+            opens: true,
+        },
+        KeyUse {
+            purpose: Purpose::Hashing,
+            seals: true,
+            opens: true,
+        },
+        KeyUse {
+            purpose: Purpose::Signing,
+            seals: true,
+            opens: true,
+        },
+    ],
+    streams: STREAMS,
+    // The ledger names owners by bare ids, for as long as the residual list says.
+    stores: &[],
+    start,
+};
+
+/// A receipt's secret has 256 bits, so guessing is hopeless; the rate keeps it from being a load.
+const fn secret(path: &'static str) -> MethodRule {
+    MethodRule::new(path, Authorisation::BearerSecret, Idempotency::Read).limited(Rate::USUAL)
+}
+
+const RULES: &[MethodRule] = &[
+    secret("/hearth.retention.v1.RetentionService/GetErasure"),
+    secret("/hearth.retention.v1.RetentionService/GetKeyReceipt"),
+    secret("/hearth.retention.v1.RetentionService/GetByteReceipt"),
+    secret("/hearth.retention.v1.RetentionService/ListResiduals"),
+    MethodRule::new(
+        "/hearth.retention.v1.RetentionService/GetReceiptKeys",
+        Authorisation::Public,
+        Idempotency::Read,
+    ),
+    MethodRule::new(
+        "/hearth.retention.v1.RetentionService/GetPeriods",
+        Authorisation::Public,
+        Idempotency::Read,
+    ),
+];
+
+/// The section `[retention]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Options {
+    /// The services whose answers an erasure waits for: all that run and hold anything of people.
+    pub answers_from: Vec<String>,
+    /// The least time between two searches through all files, in seconds; 1 to 86,400. Erasures that come meanwhile
+    /// share the next one.
+    pub search_pause_seconds: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        let services = [Service::Accounts, Service::Ingest, Service::Notifications];
+        Self {
+            answers_from: services.map(|it| it.name().to_owned()).to_vec(),
+            search_pause_seconds: 60,
+        }
+    }
+}
+
+impl Options {
+    fn choices(&self) -> Result<Choices, StartError> {
+        let services = self.answers_from.iter().map(|name| name.parse());
+        let services: BTreeSet<Service> = services.collect::<Result<_, _>>().map_err(|_| {
+            StartError::Options("answers_from names something that is not a service".to_owned())
+        })?;
+        if services.is_empty() {
+            return Err(StartError::Options("answers_from is empty".to_owned()));
+        }
+        if !(1..=86_400).contains(&self.search_pause_seconds) {
+            return Err(StartError::Options(
+                "search_pause_seconds is not in 1 to 86400".to_owned(),
+            ));
+        }
+        Ok(Choices {
+            services,
+            search_pause: Duration::from_secs(self.search_pause_seconds),
+        })
+    }
+}
+
+fn start(context: Context) -> BoxFuture<'static, Result<Started, StartError>> {
+    Box::pin(async move {
+        let options: Options = context.options()?;
+        let app = app(&context, options.choices()?).await?;
+        run(&context, &app);
+        let grpc = Grpc::new(app);
+        Ok(Started::default().serve(move |routes| {
+            routes.add_service(RetentionServiceServer::new(grpc));
+        }))
+    })
+}
+
+/// What the use cases run on.
+async fn app(context: &Context, choices: Choices) -> Result<App, StartError> {
+    let erasing = context.erasing.clone().ok_or_else(|| {
+        StartError::Other("retention needs the vault and the files of the stores".to_owned())
+    })?;
+    let engine = context.engine().await?;
+    let receipts = Receipts::new(erasing.vault.installation(), &*context.sealing).await?;
+    receipts.note(&engine).await.map_err(failed)?;
+    let (documents, clock) = (Arc::clone(&context.documents), Arc::clone(&context.clock));
+    Ok(App {
+        engine,
+        erasing,
+        timers: Timers::new(Service::Retention, documents, clock),
+        receipts: Arc::new(receipts),
+        choices: Arc::new(choices),
+        wanted: Arc::new(Notify::new()),
+    })
+}
+
+fn failed(error: ExecuteError) -> StartError {
+    match error {
+        ExecuteError::Store(error) => StartError::Store(error),
+        ExecuteError::Seal(error) => StartError::Keys(error),
+        other => StartError::Other(other.to_string()),
+    }
+}
+
+/// Starts the tasks. Each is supervised: it fails, is logged, and begins again where the log stands.
+fn run(context: &Context, app: &App) {
+    let parking = Parking::new(Arc::clone(&context.documents), "retention.relay");
+    let relay = Relay::new(
+        Service::Retention,
+        Arc::clone(&context.log),
+        Arc::clone(&context.clock),
+        parking,
+        Arc::new(Projector),
+    );
+    let relay = Arc::new(relay);
+    context.tasks.supervise("retention relay", move || {
+        let relay = Arc::clone(&relay);
+        async move { relay.run().await }
+    });
+    consume(context, "retention closings", Closings(app.clone()));
+    consume(context, "retention answers", Answers(app.clone()));
+    consume(context, "retention driver", Driver(app.clone()));
+    let sweep = Arc::new(Sweep(app.clone()));
+    context.tasks.supervise("retention search", move || {
+        let sweep = Arc::clone(&sweep);
+        async move { sweep.run().await }
+    });
+    let (timers, driver) = (app.timers.clone(), Arc::new(Driver(app.clone())));
+    context.tasks.supervise("retention timers", move || {
+        let (timers, driver) = (timers.clone(), Arc::clone(&driver));
+        async move { timers.run(&*driver).await }
+    });
+}
+
+fn consume<C: Consume>(context: &Context, name: &'static str, handler: C) {
+    let consumer = Arc::new(Consumer::new(
+        handler,
+        Arc::clone(&context.log),
+        Arc::clone(&context.documents),
+        context.watermarks.clone(),
+    ));
+    context.tasks.supervise(name, move || {
+        let consumer = Arc::clone(&consumer);
+        async move { consumer.run().await }
+    });
+}
