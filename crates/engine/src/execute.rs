@@ -215,7 +215,34 @@ impl Engine {
         A: Aggregate,
         F: AsyncFn(&A::State) -> Result<A::Facts, Failure>,
     {
-        let id = id.into();
+        self.run(call, id.into(), command, &Asked(facts)).await
+    }
+
+    /// Carries out one command whose facts do not depend on the state. See [`Engine::execute`].
+    ///
+    /// # Errors
+    /// As [`Engine::execute`].
+    pub async fn execute_with<A>(
+        &self,
+        call: &Call,
+        id: impl Into<Uuid>,
+        command: &A::Command,
+        facts: A::Facts,
+    ) -> Result<Outcome<A>, ExecuteError>
+    where
+        A: Aggregate,
+        A::Facts: Clone,
+    {
+        self.run(call, id.into(), command, &Known(facts)).await
+    }
+
+    async fn run<A: Aggregate>(
+        &self,
+        call: &Call,
+        id: Uuid,
+        command: &A::Command,
+        facts: &impl Gather<A>,
+    ) -> Result<Outcome<A>, ExecuteError> {
         let mut fresh = false;
         let mut tries = 0;
         loop {
@@ -226,7 +253,7 @@ impl Engine {
                     self.load::<A>(id, Read::Leader).await?
                 }
             };
-            match self.attempt(call, &loaded, command, &facts).await {
+            match self.attempt(call, &loaded, command, facts).await {
                 // A decision that appends nothing and came from a cache is taken again on a leader read.
                 Ok(Step::Nothing(_)) | Err(ExecuteError::Refused(_)) if !fresh => fresh = true,
                 Ok(Step::Nothing(outcome) | Step::Appended(outcome)) => return Ok(outcome),
@@ -243,17 +270,13 @@ impl Engine {
         }
     }
 
-    async fn attempt<A, F>(
+    async fn attempt<A: Aggregate>(
         &self,
         call: &Call,
         loaded: &Arc<Loaded<A>>,
         command: &A::Command,
-        facts: &F,
-    ) -> Result<Step<A>, ExecuteError>
-    where
-        A: Aggregate,
-        F: AsyncFn(&A::State) -> Result<A::Facts, Failure>,
-    {
+        facts: &impl Gather<A>,
+    ) -> Result<Step<A>, ExecuteError> {
         if loaded.gone {
             return Err(Failure::new(Reason::ERASED).into());
         }
@@ -275,7 +298,7 @@ impl Engine {
         if A::is_closed(&loaded.state) {
             return Err(Failure::new(Reason::ERASED).into());
         }
-        let facts = facts(&loaded.state).await?;
+        let facts = facts.gather(&loaded.state).await?;
         let events =
             A::decide(&loaded.state, command, &facts).map_err(|rejection| rejection.into())?;
         if events.is_empty() {
@@ -447,6 +470,38 @@ impl Engine {
                 _ => return Ok(Vec::new()),
             }
         }
+    }
+}
+
+/// Where a decision's facts come from.
+trait Gather<A: Aggregate> {
+    fn gather(&self, state: &A::State) -> impl Future<Output = Result<A::Facts, Failure>>;
+}
+
+/// Facts that are asked for when the state is known.
+struct Asked<F>(F);
+
+impl<A, F> Gather<A> for Asked<F>
+where
+    A: Aggregate,
+    F: AsyncFn(&A::State) -> Result<A::Facts, Failure>,
+{
+    async fn gather(&self, state: &A::State) -> Result<A::Facts, Failure> {
+        (self.0)(state).await
+    }
+}
+
+/// Facts that were known before. Apart from [`Asked`], because the compiler cannot tell that the future of
+/// an asynchronous closure is `Send` wherever handlers need it to be.
+struct Known<T>(T);
+
+impl<A> Gather<A> for Known<A::Facts>
+where
+    A: Aggregate,
+    A::Facts: Clone,
+{
+    fn gather(&self, _: &A::State) -> impl Future<Output = Result<A::Facts, Failure>> {
+        std::future::ready(Ok(self.0.clone()))
     }
 }
 

@@ -32,7 +32,7 @@ pub use cache::{FactCache, Stale};
 pub use call::{Actor, Call, Outcome};
 pub use consumer::{Consume, ConsumeError, Consumer};
 pub use envelope::{Commit, CommitKind, StoredEvent};
-pub use erasure::{Erased, Eraser, Erasures, ErasersMismatch, Follower};
+pub use erasure::{Erased, Eraser, ErasersMismatch, Erasures, Follower};
 pub use error::{ExecuteError, store_failure};
 pub use execute::{Engine, EngineOptions};
 pub use hashing::{Hasher, random_id};

@@ -189,10 +189,7 @@ pub(crate) fn forget(remembered: &mut VecDeque<Remembered>, at_least: usize, now
 ///
 /// # Errors
 /// `UnknownEvent` and `Malformed`: the message is poison.
-pub fn decode_events<A: Aggregate>(
-    id: Uuid,
-    commit: &Commit,
-) -> Result<Vec<A::Event>, CodecError> {
+pub fn decode_events<A: Aggregate>(id: Uuid, commit: &Commit) -> Result<Vec<A::Event>, CodecError> {
     let decode = |(index, stored): (usize, &StoredEvent)| {
         let mut event = A::decode_event(&stored.name, stored.major, &stored.public)?;
         for (part, (slot, from)) in event.parts().into_iter().zip(&stored.parts).enumerate() {

@@ -271,10 +271,7 @@ async fn forget_as<const SERVICE: u8>(
     engine: &Engine,
     erasure: ErasureId,
 ) -> Result<(), ExecuteError> {
-    engine
-        .purge::<Answer<SERVICE>>(erasure)
-        .await
-        .map(|_| ())
+    engine.purge::<Answer<SERVICE>>(erasure).await.map(|_| ())
 }
 
 /// What a commit of an answer makes public; `None` for commits of other aggregates. A service's publisher asks this
