@@ -10,6 +10,7 @@
 
 mod core;
 mod doctor;
+mod drill;
 mod epoch;
 mod error;
 mod fences;
@@ -30,6 +31,7 @@ mod upkeep;
 mod vault;
 
 pub use doctor::{BucketFacts, VaultFacts};
+pub use drill::{Drill, Guess};
 pub use error::VaultError;
 pub use fences::LEASE;
 pub use keyring::{BLOCK_SEALS, MAX_BLOCKS};
