@@ -123,10 +123,10 @@ fn outcome(number: u32) -> Result<Outcome, CodecError> {
 pub(crate) fn sealed_part(commit: &Commit, event: usize) -> Result<Sealed, CodecError> {
     let malformed = CodecError::Malformed("part");
     let stored = commit.events.get(event).and_then(|it| it.parts.first());
-    let stored = stored.ok_or(malformed.clone())?;
-    let (owner, purpose) = stored.key().ok_or(malformed.clone())?;
+    let stored = stored.ok_or_else(|| malformed.clone())?;
+    let (owner, purpose) = stored.key().ok_or_else(|| malformed.clone())?;
     let origin = Origin {
-        aggregate: commit.reference().ok_or(malformed.clone())?,
+        aggregate: commit.reference().ok_or_else(|| malformed.clone())?,
         version: commit.version,
         event: u16::try_from(event).map_err(|_| malformed)?,
         part: 0,

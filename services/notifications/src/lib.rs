@@ -9,6 +9,8 @@ mod codec;
 mod grpc;
 mod module;
 mod project;
+#[cfg(test)]
+mod tests;
 mod wire;
 
 pub use module::MODULE;

@@ -177,7 +177,7 @@ mod tests {
                     2 => Some(Tried::Unwanted),
                     _ => Some(Tried::Failed),
                 };
-                let command = tried.map_or(take.clone(), |tried| Command::NoteTry { attempt, tried });
+                let command = tried.map_or_else(|| take.clone(), |tried| Command::NoteTry { attempt, tried });
                 steps.push(Step { command, facts: now, idempotent: true });
             }
             let (events, _) = laws::check(&steps, cut).map_err(|broken| TestCaseError::fail(format!("{broken:?}")))?;

@@ -24,7 +24,7 @@ impl Mails {
     async fn take(&self, message: &Message, event: &MailRequested) -> Result<(), ConsumeError> {
         let malformed = CodecError::Malformed("requested mail");
         let mail: Uuid = id(&event.mail_id)?;
-        let expires_at = event.expires_at.as_ref().ok_or(malformed.clone())?;
+        let expires_at = event.expires_at.as_ref().ok_or_else(|| malformed.clone())?;
         let expires_at = Timestamp::from_seconds(expires_at.seconds);
         let now = self.engine.now();
         if expires_at <= now {

@@ -140,7 +140,14 @@ impl Runner {
             .map(|(id, _)| *id)
             .collect();
         for home in due {
-            self.turn(&mut homes, home, &[], now).await?;
+            let turn = self.turn(&mut homes, home, &[], now).await;
+            if turn.is_err()
+                && let Some(home) = homes.get_mut(&home)
+            {
+                // Not again at once, so that one home cannot keep the clock from the others.
+                home.due = Some(now.plus(LOOK_EVERY));
+            }
+            passing_over(home, turn)?;
         }
         Ok(())
     }
@@ -213,11 +220,16 @@ impl Runner {
                     .engine
                     .sealing()
                     .open(owner, Purpose::Signals, &binding(home), &row.sealed)
-                    .await?;
+                    .await;
                 let watch = match opened {
-                    Opened::Clear(clear) => stored::decode(clear.expose())?,
+                    Ok(Opened::Clear(clear)) => stored::decode(clear.expose())?,
                     // Of a home that is silent for longer than signals are kept, nothing is known.
-                    Opened::Erased | Opened::Expired => Watch::default(),
+                    Ok(Opened::Erased | Opened::Expired) => Watch::default(),
+                    Err(SealError::Unavailable) => return Err(SealError::Unavailable.into()),
+                    Err(error) => {
+                        tracing::error!(%home, %error, "what rules have seen cannot be read, beginning anew");
+                        Watch::default()
+                    }
                 };
                 Home {
                     watch,
@@ -431,13 +443,16 @@ impl Runner {
     async fn take_in(&self, message: &Message) -> Result<(), ConsumeError> {
         self.recover().await?;
         if message.subject.stream() == Stream::TELEMETRY {
-            let frame = Frame::decode(message.bytes.clone());
-            let frame = frame.map_err(|_| CodecError::Malformed("frame"))?;
+            let Ok(frame) = Frame::decode(message.bytes.clone()) else {
+                // Parking it would stop the rules of every home of its shard.
+                tracing::error!(subject = %message.subject, "a frame does not decode");
+                return Ok(());
+            };
             let signals = self.signals(&frame).await?;
             let mut homes = self.homes.lock().await;
             for (home, signals) in signals {
-                self.turn(&mut homes, home, &signals, self.engine.now())
-                    .await?;
+                let turn = self.turn(&mut homes, home, &signals, self.engine.now());
+                passing_over(home, turn.await)?;
             }
             return Ok(());
         }
@@ -453,6 +468,17 @@ impl Runner {
             self.due_changed.notify_one();
         }
         Ok(())
+    }
+}
+
+/// What can never be done for one home must not stop the others.
+fn passing_over(home: HomeId, turn: Result<(), ConsumeError>) -> Result<(), ConsumeError> {
+    match turn {
+        Err(ConsumeError::Poison(why)) => {
+            tracing::error!(%home, error = %why, "rules of a home failed, passing over");
+            Ok(())
+        }
+        other => other,
     }
 }
 

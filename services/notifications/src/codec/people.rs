@@ -290,7 +290,7 @@ pub(crate) fn inbox_row(made: &Made) -> Vec<u8> {
 pub(crate) fn made_of_row(row: &[u8]) -> Result<Made, CodecError> {
     let malformed = CodecError::Malformed("row of an inbox");
     let row = stored::InboxRow::decode(row).map_err(|_| malformed.clone())?;
-    let mut made = made_in(row.made.ok_or(malformed.clone())?)?;
+    let mut made = made_in(row.made.ok_or_else(|| malformed.clone())?)?;
     made.content = optional_part(&row.content)?.ok_or(malformed)?;
     Ok(made)
 }

@@ -75,7 +75,7 @@ pub(crate) fn decode(clear: &[u8]) -> Result<Watch, CodecError> {
         watch.claims.insert(id(&it.claim)?, progress);
     }
     for it in &message.open {
-        let subject = Subject::from_bytes(&it.subject).ok_or(malformed.clone())?;
+        let subject = Subject::from_bytes(&it.subject).ok_or_else(|| malformed.clone())?;
         let open = Open {
             began_at: time(it.began_at),
             silent: it.silent,

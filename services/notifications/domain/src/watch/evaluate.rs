@@ -80,7 +80,7 @@ impl Watch {
             let open = self.open.contains_key(&finding.key());
             let due = finding.due(open);
             self.note_break(&finding);
-            if !due.is_some_and(|due| due <= horizon(finding.claim)) {
+            if due.is_none_or(|due| due > horizon(finding.claim)) {
                 continue;
             }
             match finding.stand {

@@ -1,0 +1,167 @@
+//! What others learn, and what is left of a person and a home after an erasure.
+
+use hearth_api::events::v1::{Envelope, notifications_fact};
+use hearth_engine::Commit;
+use hearth_engine::erasure::{Order, Stage};
+use hearth_kernel::{Capability, ErasureId, Owner, Service};
+use hearth_ports::{Documents, Family, Log, Message, Position, Stream, Table};
+use prost::Message as _;
+
+use super::kit::{ANNA, CAMERA, HOME, World, eventually, signed_in};
+use crate::MODULE;
+use crate::app::commands::Request;
+use crate::app::erase::{self, Stores};
+use crate::app::owned::Owned;
+use hearth_notifications_domain::preferences::{Channel, Command, Topic};
+use hearth_notifications_domain::rules::Condition;
+
+async fn page(world: &World, family: Family) -> Vec<Message> {
+    let stream = Stream::new(family, Service::Notifications);
+    world
+        .memory
+        .log
+        .page(stream, Position::START, 1000)
+        .await
+        .expect("a page")
+}
+
+#[tokio::test]
+async fn others_learn_ids_and_after_an_erasure_only_tombstones_are_left() {
+    let world = World::new();
+    let life = world.live().await;
+    let (anna, app) = (signed_in(ANNA), &life.parts.app);
+    let request = |n: u8| Request {
+        rpc: "Test",
+        request_id: format!("request-{n:016}"),
+        content: Vec::new(),
+    };
+    let condition = Condition::MotionWhileArmed {
+        areas: [].into(),
+        cooldown: std::time::Duration::from_secs(60),
+    };
+    app.put_rule(&anna, &request(1), HOME, None, true, condition)
+        .await
+        .expect("put");
+    app.arm(&anna, &request(2), HOME, [].into())
+        .await
+        .expect("armed");
+    let by_mail = Command::Set {
+        topic: Topic::Motion,
+        channel: Channel::Email,
+        on: true,
+    };
+    app.prefer(&anna, &request(3), by_mail).await.expect("set");
+    world.signal(CAMERA, Capability::MOTION, true, 5).await;
+    eventually("told by mail", async || {
+        let all = page(&world, Family::Int).await;
+        let names: Vec<&str> = all.iter().map(|message| message.subject.kind()).collect();
+        let told = [
+            "rule-put",
+            "arming-changed",
+            "preferences-changed",
+            "episode-began",
+        ];
+        let told = told.iter().chain(&["notice-made", "notice-delivered"]);
+        told.into_iter()
+            .all(|name| names.contains(name))
+            .then_some(())
+    })
+    .await;
+    let armed = page(&world, Family::State)
+        .await
+        .into_iter()
+        .find_map(|message| {
+            let envelope = Envelope::decode(message.bytes).expect("an envelope");
+            match envelope.payload {
+                Some(hearth_api::events::v1::envelope::Payload::NotificationsFact(fact)) => {
+                    match fact.fact {
+                        Some(notifications_fact::Fact::Arming(arming)) => Some(arming),
+                        _ => None,
+                    }
+                }
+                _ => None,
+            }
+        });
+    assert!(armed.expect("what is armed").whole_home);
+    eventually("the inbox shows it", async || {
+        let page = life
+            .parts
+            .inbox
+            .page(ANNA, None, 10, false)
+            .await
+            .expect("a page");
+        (page.0.len() == 1).then_some(())
+    })
+    .await;
+
+    let owners = vec![Owner::Account(ANNA), Owner::Home(HOME)];
+    world
+        .sealing
+        .fenced
+        .lock()
+        .expect("not poisoned")
+        .extend(&owners);
+    let stores = Stores {
+        engine: app.engine.clone(),
+        owned: Owned(std::sync::Arc::clone(&world.memory.documents) as _),
+        inbox: life.parts.inbox.clone(),
+        runner: std::sync::Arc::clone(&life.parts.runner),
+    };
+    let order = Order {
+        erasure: ErasureId::from_bytes([1; 16]),
+        stage: Stage::Purging,
+        owners,
+        memberships: Vec::new(),
+    };
+    let erasers = erase::all(&stores);
+    let names: Vec<&str> = erasers.iter().map(|eraser| eraser.store()).collect();
+    assert_eq!(names, MODULE.stores);
+    for eraser in &erasers {
+        let erased = eraser.erase(&order).await.expect("erased");
+        let nothing = eraser.store() == "notifications.mails";
+        assert_eq!(erased.removed == 0, nothing, "{}", eraser.store());
+        assert_eq!(
+            eraser.erase(&order).await.expect("again").removed,
+            0,
+            "{}",
+            eraser.store()
+        );
+    }
+    life.end().await;
+
+    // Ben's notice is his own; of the rest, only tombstones.
+    let mut left = 0;
+    for message in page(&world, Family::Evt).await {
+        let commit = Commit::read(&message.bytes).expect("a commit");
+        left += usize::from(!commit.is_tombstone());
+    }
+    assert_eq!(left, 1);
+    for table in [
+        "notifications_inbox",
+        "notifications_owned",
+        "notifications_watches",
+    ] {
+        for partition in world
+            .memory
+            .documents
+            .partitions(Table(table), None, 100)
+            .await
+            .expect("keys")
+        {
+            let of_anna = partition.windows(16).any(|bytes| bytes == ANNA.as_bytes());
+            let of_home = partition.windows(16).any(|bytes| bytes == HOME.as_bytes());
+            let rows = world.memory.documents.range(
+                Table(table),
+                &partition,
+                hearth_ports::Range::all(100),
+            );
+            let rows = rows.await.expect("rows");
+            let named = |bytes: &[u8]| bytes.windows(16).any(|it| it == ANNA.as_bytes());
+            assert!(!((of_anna || of_home) && !rows.is_empty()), "{table}");
+            assert!(
+                !rows.iter().any(|row| named(&row.key) || named(&row.value)),
+                "{table}"
+            );
+        }
+    }
+}
