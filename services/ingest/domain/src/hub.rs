@@ -11,7 +11,7 @@ pub struct Hub;
 pub struct State {
     /// The claim, and the home it is with.
     pub current: Option<Current>,
-    /// The claim before it, which the taking of this one ended.
+    /// The claim before, which has ended.
     pub former: Option<ClaimId>,
 }
 
@@ -82,7 +82,10 @@ impl Decider for Hub {
                 current: Some(*current),
                 former: state.current.map(|it| it.claim),
             },
-            Event::Released => State::default(),
+            Event::Released => State {
+                current: None,
+                former: state.current.map(|it| it.claim),
+            },
         }
     }
 

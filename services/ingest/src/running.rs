@@ -1,0 +1,234 @@
+//! The service, put together: what its handlers share, and what runs behind them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use hearth_engine::erasure::Follower;
+use hearth_engine::{
+    Consumer, Engine, ErasersMismatch, Erasures, Parking, Relay, Timers, View, Watermarks,
+};
+use hearth_kernel::Service;
+use hearth_ports::{Leases, Position, Series, StoreError, Stream, Tasks};
+use tokio::sync::watch;
+
+use crate::app::App;
+use crate::core::{Connected, Core};
+use crate::erasers;
+use crate::frames::Frames;
+use crate::history::{Store, Sweeper};
+use crate::knowledge::Knowledge;
+use crate::latest::Pending;
+use crate::live::Live;
+use crate::publish::IngestPublisher;
+use crate::resume::{Fresh, Resume};
+use crate::seen::Seen;
+use crate::views::ClaimsOfHome;
+use crate::writer::{Trimmer, Writer};
+
+/// How often it is looked whether the writer is too far behind.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
+/// How often old frames are trimmed.
+const TRIM_EVERY: Duration = Duration::from_secs(3_600);
+
+/// What the service is put together from.
+pub(crate) struct Parts {
+    pub(crate) engine: Engine,
+    pub(crate) series: Arc<dyn Series>,
+    pub(crate) leases: Arc<dyn Leases>,
+    pub(crate) watermarks: Watermarks,
+    pub(crate) knowledge: Arc<dyn Knowledge>,
+    pub(crate) tasks: Tasks,
+    pub(crate) audience: String,
+}
+
+/// The service, running.
+pub(crate) struct Running {
+    pub(crate) app: App,
+    pub(crate) sweeper: Arc<Sweeper>,
+    pub(crate) view: Arc<View<ClaimsOfHome>>,
+}
+
+/// Why it did not start.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RunError {
+    /// A store failed.
+    #[error("a store failed")]
+    Store(#[from] StoreError),
+    /// A store has no eraser.
+    #[error("erasers and stores differ")]
+    Erasers(#[from] ErasersMismatch),
+}
+
+/// Starts everything.
+///
+/// # Errors
+/// When the view cannot be opened, or a store has no eraser.
+pub(crate) async fn run(parts: Parts) -> Result<Running, RunError> {
+    let (engine, tasks) = (parts.engine.clone(), parts.tasks.clone());
+    let (log, documents) = (Arc::clone(engine.log()), Arc::clone(engine.documents()));
+    let view = View::open(ClaimsOfHome, Arc::clone(&log), Arc::clone(&documents)).await?;
+    let viewing = Arc::new(Consumer::new(
+        Arc::clone(&view),
+        Arc::clone(&log),
+        Arc::clone(&documents),
+        parts.watermarks.clone(),
+    ));
+    let (progress, progressed) = watch::channel(None);
+    let fresh = Arc::new(Fresh::default());
+    let (pending, live) = (Pending::default(), Live::default());
+    let core = Arc::new(Core {
+        frames: Frames::start(Arc::clone(&log), Arc::clone(engine.clock()), &tasks),
+        resume: Resume::new(
+            Arc::clone(&log),
+            Arc::clone(&documents),
+            Arc::clone(&fresh),
+            progressed,
+        ),
+        series: Arc::clone(&parts.series),
+        knowledge: Arc::clone(&parts.knowledge),
+        pending: pending.clone(),
+        live: live.clone(),
+        claims: Arc::clone(&view),
+        seen: Seen::new(Arc::clone(&documents)),
+        connected: Connected::default(),
+        audience: parts.audience.clone(),
+        closed: AtomicBool::new(false),
+        engine: engine.clone(),
+    });
+    let writer = Arc::new(Writer {
+        log: Arc::clone(&log),
+        documents: Arc::clone(&documents),
+        series: Arc::clone(&parts.series),
+        sealing: Arc::clone(engine.sealing()),
+        leases: Arc::clone(&parts.leases),
+        clock: Arc::clone(engine.clock()),
+        pending,
+        live,
+        fresh,
+        progress,
+        passed: watch::Sender::new(Position::START),
+    });
+    let sweeper = Arc::new(Sweeper {
+        store: Store {
+            series: Arc::clone(&parts.series),
+            sealing: Arc::clone(engine.sealing()),
+        },
+        leases: Arc::clone(&parts.leases),
+        clock: Arc::clone(engine.clock()),
+    });
+    let app = App {
+        timers: Timers::new(
+            Service::Ingest,
+            Arc::clone(&documents),
+            Arc::clone(engine.clock()),
+        ),
+        viewing: Arc::clone(&viewing),
+        core: Arc::clone(&core),
+    };
+    let relay = Arc::new(Relay::new(
+        Service::Ingest,
+        Arc::clone(&log),
+        Arc::clone(engine.clock()),
+        Parking::new(Arc::clone(&documents), "ingest.relay"),
+        Arc::new(IngestPublisher),
+    ));
+    let followers = Follower::consumer(&viewing)
+        .into_iter()
+        .chain([Follower::relay(Service::Ingest, &relay)])
+        .chain([Follower::new(Stream::TELEMETRY, writer.passed.subscribe())]);
+    let erasures = Erasures::new(
+        engine.clone(),
+        erasers::STORES,
+        erasers::all(&core, &relay.passed()),
+    )?;
+    let erasures = Arc::new(Consumer::new(
+        erasures.behind(followers),
+        Arc::clone(&log),
+        Arc::clone(&documents),
+        parts.watermarks.clone(),
+    ));
+    supervise(&tasks, &app, &relay, &viewing);
+    tasks.supervise("ingest erasures", move || {
+        let erasures = Arc::clone(&erasures);
+        async move { erasures.run().await }
+    });
+    write(&tasks, &core, &writer, &sweeper);
+    Ok(Running { app, sweeper, view })
+}
+
+fn supervise(
+    tasks: &Tasks,
+    app: &App,
+    relay: &Arc<Relay>,
+    viewing: &Arc<Consumer<Arc<View<ClaimsOfHome>>>>,
+) {
+    let relay = Arc::clone(relay);
+    tasks.supervise("ingest relay", move || {
+        let relay = Arc::clone(&relay);
+        async move { relay.run().await }
+    });
+    let viewing = Arc::clone(viewing);
+    tasks.supervise("ingest claims view", move || {
+        let viewing = Arc::clone(&viewing);
+        async move { viewing.run().await }
+    });
+    let app = app.clone();
+    tasks.supervise("ingest timers", move || {
+        let app = app.clone();
+        async move { app.timers.run(&app).await }
+    });
+}
+
+fn write(tasks: &Tasks, core: &Arc<Core>, writer: &Arc<Writer>, sweeper: &Arc<Sweeper>) {
+    let trimmer = Arc::new(Trimmer {
+        log: Arc::clone(&writer.log),
+        documents: Arc::clone(&writer.documents),
+        clock: Arc::clone(&writer.clock),
+    });
+    let writer = Arc::clone(writer);
+    tasks.supervise("ingest writer", move || {
+        let writer = Arc::clone(&writer);
+        async move { writer.run().await }
+    });
+    let sweeper = Arc::clone(sweeper);
+    tasks.supervise("ingest compactor", move || {
+        let sweeper = Arc::clone(&sweeper);
+        async move { sweeper.run().await }
+    });
+    let (trims, core) = (Arc::clone(&trimmer), Arc::clone(core));
+    tasks.supervise("ingest trim", move || {
+        let trims = Arc::clone(&trims);
+        async move {
+            loop {
+                trims.trim().await?;
+                trims.clock.sleep(TRIM_EVERY).await;
+            }
+            #[expect(
+                unreachable_code,
+                reason = "it says what kind of failure the loop ends with"
+            )]
+            Ok::<(), StoreError>(())
+        }
+    });
+    tasks.supervise("ingest backlog", move || {
+        let (trimmer, core) = (Arc::clone(&trimmer), Arc::clone(&core));
+        async move {
+            loop {
+                let behind = trimmer.is_too_far_behind().await?;
+                if core.closed.swap(behind, Ordering::Relaxed) != behind {
+                    tracing::warn!(
+                        closed = behind,
+                        "readings are taken or not by the writer's backlog"
+                    );
+                }
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+            #[expect(
+                unreachable_code,
+                reason = "it says what kind of failure the loop ends with"
+            )]
+            Ok::<(), StoreError>(())
+        }
+    });
+}
