@@ -74,7 +74,7 @@ impl App {
             .engine
             .sealing()
             .open(owner, purpose, &binding, &sealed.bytes);
-        Ok(opened.await.map(Opened::clear).map_err(seal_failure)?)
+        opened.await.map(Opened::clear).map_err(seal_failure)
     }
 
     /// Opens a part as text; empty once it is erased.

@@ -2,7 +2,9 @@
 //!
 //! It copies what stands now, not what happened, so it may be done again, late, or twice at once.
 
-use hearth_accounts_domain::account::{Access, Command};
+use std::sync::Arc;
+
+use hearth_accounts_domain::account::{Access, Command, Status as AccountStatus};
 use hearth_accounts_domain::home::{self, Status};
 use hearth_engine::Call;
 use hearth_kernel::{AccountId, Failure, HomeId, Kind, MembershipId};
@@ -49,7 +51,10 @@ impl App {
         home: HomeId,
         membership: MembershipId,
     ) -> Result<(), Failure> {
-        let state = self.load::<Home>(home).await?.state.clone();
+        if self.is_departing(membership).await? {
+            return Ok(());
+        }
+        let state = Arc::clone(&self.load::<Home>(home).await?.state);
         match self
             .mirror(&self.fresh_call(), home, &state, membership)
             .await
@@ -64,9 +69,19 @@ impl App {
         }
     }
 
+    /// Whether the membership's account is leaving all its homes: it notes that at once, in a commit of its own, and
+    /// what is noted before would be missing there.
+    async fn is_departing(&self, membership: MembershipId) -> Result<bool, Failure> {
+        let Some(account) = self.account_of(membership).await? else {
+            return Ok(false);
+        };
+        let loaded = self.load::<Account>(account).await?;
+        Ok(matches!(loaded.state.status, AccountStatus::Closed(_)))
+    }
+
     /// Ends a membership whose account is not there for it, unless that would end the home.
     async fn leave(&self, home: HomeId, membership: MembershipId) -> Result<(), Failure> {
-        let state = self.load::<Home>(home).await?.state.clone();
+        let state = Arc::clone(&self.load::<Home>(home).await?.state);
         let member = state.members.get(&membership);
         let owner = member.is_some_and(|it| it.scope.role == hearth_kernel::Role::Owner);
         if member.is_none() || (owner && state.owners() == 1) {

@@ -1,5 +1,6 @@
 //! Sessions: opening, listing and ending them, and the tokens that a client gets.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use hearth_accounts_domain::account::{Cause, Command};
@@ -73,7 +74,7 @@ impl App {
             .execute::<Account, _>(call, account, command, async move |_| Ok(facts))
             .await?;
         let state = if outcome.repeated {
-            self.load::<Account>(account).await?.state.clone()
+            Arc::clone(&self.load::<Account>(account).await?.state)
         } else {
             outcome.state
         };

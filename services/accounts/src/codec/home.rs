@@ -121,13 +121,9 @@ fn encode(event: &Event) -> EncodedEvent {
             "member_joined",
             &joined_out(*membership, scope, *invitation, *at),
         ),
-        Event::MemberChanged { membership, scope } => encoded(
-            "member_changed",
-            &stored::MemberChanged {
-                membership: bytes(*membership),
-                scope: Some(scope_out(scope)),
-            },
-        ),
+        Event::MemberChanged { membership, scope } => {
+            encoded("member_changed", &changed_out(*membership, scope))
+        }
         Event::MemberLeft { membership } => encoded(
             "member_left",
             &stored::MemberLeft {
@@ -280,6 +276,13 @@ fn scope_in(it: Option<&stored::Scope>) -> Result<Scope, CodecError> {
         areas: ids(&it.areas)?,
         expires_at: optional_time(it.expires_at),
     })
+}
+
+fn changed_out(membership: MembershipId, scope: &Scope) -> stored::MemberChanged {
+    stored::MemberChanged {
+        membership: bytes(membership),
+        scope: Some(scope_out(scope)),
+    }
 }
 
 fn invited_out(invitation: InvitationId, invited: &Invitation) -> stored::Invited {
