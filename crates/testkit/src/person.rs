@@ -124,7 +124,7 @@ impl Person {
                 email: self.email.clone(),
                 password: self.password.clone(),
                 device_label: "again".to_owned(),
-                ..accounts::SignInRequest::default()
+                client_secret_hash: vec![7; 32].into(),
             })
             .await
             .unwrap()
