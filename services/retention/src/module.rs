@@ -123,13 +123,18 @@ impl Options {
 fn start(context: Context) -> BoxFuture<'static, Result<Started, StartError>> {
     Box::pin(async move {
         let options: Options = context.options()?;
-        let app = app(&context, options.choices()?).await?;
-        run(&context, &app);
-        let grpc = Grpc::new(app);
+        let grpc = Grpc::new(serve(&context, &options).await?);
         Ok(Started::default().serve(move |routes| {
             routes.add_service(RetentionServiceServer::new(grpc));
         }))
     })
+}
+
+/// Starts everything but the RPCs.
+pub(crate) async fn serve(context: &Context, options: &Options) -> Result<App, StartError> {
+    let app = app(context, options.choices()?).await?;
+    run(context, &app);
+    Ok(app)
 }
 
 /// What the use cases run on.

@@ -1,0 +1,258 @@
+//! From the closing to the byte receipt.
+
+use std::time::Duration;
+
+use hearth_api::retention::v1 as api;
+use hearth_kernel::{AccountId, HomeId, Owner, ReceiptId};
+use hearth_ports::Read;
+use hearth_retention_domain::erasure::{Next, Search, State, next};
+use hearth_retention_domain::limits;
+
+use super::fake::{Closing, id_of};
+use super::world::{Disk, Life, START};
+use crate::search::{Marker, search};
+use crate::{ReceiptError, verify_receipt};
+
+pub(super) const ANNA: AccountId = AccountId::from_bytes(*b"anna's account..");
+pub(super) const BEN: AccountId = AccountId::from_bytes(*b"ben's account...");
+pub(super) const HOUSE: HomeId = HomeId::from_bytes(*b"house of anna...");
+pub(super) const RECEIPT: ReceiptId = ReceiptId::from_bytes(*b"receipt for anna");
+pub(super) const SECRET: [u8; 32] = [9; 32];
+const DAY: Duration = Duration::from_secs(86_400);
+const GRACE: Duration = DAY.saturating_mul(3);
+
+pub(super) fn closing(due: Option<bool>) -> Closing {
+    Closing {
+        account: ANNA,
+        receipt: RECEIPT,
+        secret: SECRET,
+        grace_ends_at: START.plus(GRACE),
+        due,
+        homes: vec![HOUSE],
+    }
+}
+
+/// Waits for a condition, with a bound that only a hang reaches.
+pub(super) async fn until(what: &str, condition: impl AsyncFn() -> bool) {
+    let wait = async {
+        while !condition().await {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    let waited = tokio::time::timeout(Duration::from_secs(60), wait).await;
+    assert!(waited.is_ok(), "never: {what}");
+}
+
+pub(super) async fn state(life: &Life) -> State {
+    let loaded = life.app.load(life.app.erasure_of(RECEIPT)).await.unwrap();
+    (*loaded.state).clone()
+}
+
+pub(super) async fn people(life: &Life) {
+    for owner in [
+        Owner::Account(ANNA),
+        Owner::Home(HOUSE),
+        Owner::Account(BEN),
+    ] {
+        life.accounts.write(owner, "a note in accounts").await;
+    }
+    for owner in [Owner::Account(ANNA), Owner::Account(BEN)] {
+        life.notifications.write(owner, "a note elsewhere").await;
+    }
+}
+
+/// Moves the clock whenever an erasure waits for it, until it has come that far.
+pub(super) async fn go_on(life: &Life, far: impl Fn(&State) -> bool) {
+    let clock = &life.world.disk.clock;
+    until("the erasure goes on", async || {
+        let now = life.app.engine.now();
+        let state = state(life).await;
+        if far(&state) {
+            return true;
+        }
+        match next(&state, now) {
+            Next::Wait(until) => clock.advance(until.since(now)),
+            // The hourly round of the vault, and the pause between searches.
+            Next::SignKeys => clock.advance(Duration::from_secs(3_601)),
+            Next::Search(_) => clock.advance(Duration::from_secs(61)),
+            Next::Nothing if state.closing.is_some() && state.request.is_none() => {}
+            _ => {}
+        }
+        false
+    })
+    .await;
+}
+
+async fn from_closing_to_proof(disk: &Disk) {
+    let life = Life::begin(disk).await;
+    people(&life).await;
+    let ben = disk.messages_of(BEN.into()).await;
+    let shredded = [Owner::Account(ANNA), Owner::Home(HOUSE)];
+    let mut keys = Vec::new();
+    for owner in shredded {
+        let ids = life.world.vault.key_ids(owner).await.unwrap();
+        keys.extend(ids.into_iter().map(|(_, id)| id));
+    }
+    assert_eq!(keys.len(), 3, "profile, inbox and home");
+
+    life.accounts.close(&closing(Some(false))).await;
+    until("it is announced", async || {
+        state(&life).await.closing.is_some()
+    })
+    .await;
+    disk.clock.advance(GRACE);
+    life.accounts.close(&closing(Some(true))).await;
+    go_on(&life, |it| it.keys_gone.is_some()).await;
+
+    let state_then = state(&life).await;
+    let control = state_then.control.as_ref().unwrap();
+    assert!(control.markers >= 4 && control.found >= 4);
+    assert!(
+        state_then
+            .residuals
+            .iter()
+            .any(|it| it.store == "fake.rows")
+    );
+    for owner in shredded {
+        assert!(life.world.vault.sealed_off(owner).await.unwrap().is_some());
+        let left = disk.messages_of(id_of(owner)).await;
+        assert!(left.len() <= 2, "a tombstone in each service, nothing else");
+    }
+    assert_eq!(
+        disk.messages_of(BEN.into()).await,
+        ben,
+        "others stay as they are"
+    );
+
+    go_on(&life, |it| it.bytes_gone.is_some()).await;
+    let proved = state(&life).await;
+    let (receipt, at) = proved.bytes_gone.as_ref().unwrap();
+    assert!(*at >= proved.purged_at.unwrap().plus(limits::EVENTS));
+    let body = verify_receipt(&receipt.body, &receipt.signature, &receipt.public_key).unwrap();
+    assert_eq!(body.kind(), api::receipt_body::Kind::Bytes);
+    assert_eq!(body.rings_destroyed, 2);
+    let found = body.search.unwrap();
+    assert_eq!(found.found_after, 0);
+    assert!(found.found_before > 0);
+    let (keys_receipt, _) = proved.keys_gone.as_ref().unwrap();
+    let forged = verify_receipt(&keys_receipt.body, &receipt.signature, &receipt.public_key);
+    assert_eq!(forged, Err(ReceiptError::Signature));
+
+    // The search by hand: no key id anywhere, and Ben is still found.
+    let markers: Vec<_> = keys.iter().map(|id| Marker::id(*id.as_bytes())).collect();
+    let looked_for = [markers, vec![Marker::id(*BEN.as_bytes())]].concat();
+    let files = std::sync::Arc::clone(&disk.files);
+    let report = tokio::task::spawn_blocking(move || {
+        search(
+            &*files,
+            &looked_for,
+            &std::sync::atomic::AtomicBool::new(false),
+        )
+        .unwrap()
+    });
+    let report = report.await.unwrap();
+    let left: u64 = (0..keys.len()).map(|it| report.count(it)).sum();
+    assert_eq!(left, 0, "{:?}", report.hits);
+    assert!(report.count(keys.len()) > 0);
+    assert_eq!(disk.messages_of(BEN.into()).await, ben);
+    life.kill().await;
+}
+
+#[tokio::test]
+async fn a_closing_comes_to_both_receipts_in_memory() {
+    from_closing_to_proof(&Disk::in_memory()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_closing_comes_to_both_receipts_in_real_files() {
+    let (disk, _folder) = Disk::in_files().await;
+    from_closing_to_proof(&disk).await;
+}
+
+#[tokio::test]
+async fn a_reopened_account_is_never_touched() {
+    let disk = Disk::in_memory();
+    let life = Life::begin(&disk).await;
+    people(&life).await;
+    life.accounts.close(&closing(Some(false))).await;
+    until("it is announced", async || {
+        state(&life).await.closing.is_some()
+    })
+    .await;
+    life.accounts.close(&closing(None)).await;
+    until("it is taken back", async || {
+        state(&life).await.cancelled_at.is_some()
+    })
+    .await;
+    disk.clock.advance(GRACE * 2);
+    assert!(
+        life.world
+            .vault
+            .fences(Owner::Account(ANNA))
+            .await
+            .unwrap()
+            .is_empty()
+    );
+
+    disk.clock.advance(limits::CANCELLED);
+    until("it is forgotten", async || {
+        let erasure = life.app.erasure_of(RECEIPT);
+        let loaded = life
+            .app
+            .engine
+            .load::<crate::aggregates::Erasure>(erasure, Read::Leader);
+        loaded.await.unwrap().gone
+    })
+    .await;
+    life.kill().await;
+}
+
+#[tokio::test]
+async fn killed_anywhere_it_goes_on_to_the_same_end() {
+    for seed in 0..12u64 {
+        let disk = Disk::in_memory();
+        let life = Life::begin(&disk).await;
+        people(&life).await;
+        let ben = disk.messages_of(BEN.into()).await;
+        disk.clock.advance(GRACE);
+        life.accounts.close(&closing(Some(true))).await;
+        life.kill().await;
+        let mut random = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+        let mut lives = 0;
+        loop {
+            let life = Life::begin(&disk).await;
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            // Longer lives later, so that it ends; each stops after so many turns of the runtime.
+            let turns = random % 400 + lives * 40;
+            for _ in 0..turns {
+                tokio::task::yield_now().await;
+            }
+            let now = life.app.engine.now();
+            let reached = state(&life).await;
+            let over = reached.bytes_gone.is_some();
+            match next(&reached, now) {
+                _ if over => {}
+                Next::Wait(until) => disk.clock.advance(until.since(now)),
+                Next::SignKeys => disk.clock.advance(Duration::from_secs(3_601)),
+                Next::Search(Search::Control | Search::Purge | Search::Residuals) => {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+                _ => tokio::time::sleep(Duration::from_millis(5)).await,
+            }
+            life.kill().await;
+            if over {
+                break;
+            }
+            lives += 1;
+            assert!(lives < 2_000, "seed {seed} never ends, at {reached:?}");
+        }
+        let life = Life::begin(&disk).await;
+        let proved = state(&life).await;
+        let (receipt, _) = proved.bytes_gone.as_ref().unwrap();
+        verify_receipt(&receipt.body, &receipt.signature, &receipt.public_key).unwrap();
+        assert_eq!(disk.messages_of(BEN.into()).await, ben, "seed {seed}");
+        life.kill().await;
+    }
+}

@@ -1,0 +1,1 @@
+//! The RPCs: who is shown what.
