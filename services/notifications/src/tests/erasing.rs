@@ -7,7 +7,7 @@ use hearth_kernel::{Capability, ErasureId, Owner, Service};
 use hearth_ports::{Documents, Family, Log, Message, Position, Stream, Table};
 use prost::Message as _;
 
-use super::kit::{ANNA, CAMERA, HOME, World, eventually, signed_in};
+use super::kit::{ANNA, CAMERA, HOME, Life, World, eventually, signed_in};
 use crate::MODULE;
 use crate::app::commands::Request;
 use crate::app::erase::{self, Stores};
@@ -25,10 +25,8 @@ async fn page(world: &World, family: Family) -> Vec<Message> {
         .expect("a page")
 }
 
-#[tokio::test]
-async fn others_learn_ids_and_after_an_erasure_only_tombstones_are_left() {
-    let world = World::new();
-    let life = world.live().await;
+/// A rule, an armed home, and a wish for mail.
+async fn settles_in(life: &Life) {
     let (anna, app) = (signed_in(ANNA), &life.parts.app);
     let request = |n: u8| Request {
         rpc: "Test",
@@ -51,9 +49,11 @@ async fn others_learn_ids_and_after_an_erasure_only_tombstones_are_left() {
         on: true,
     };
     app.prefer(&anna, &request(3), by_mail).await.expect("set");
-    world.signal(CAMERA, Capability::MOTION, true, 5).await;
+}
+
+async fn others_learn(world: &World) {
     eventually("told by mail", async || {
-        let all = page(&world, Family::Int).await;
+        let all = page(world, Family::Int).await;
         let names: Vec<&str> = all.iter().map(|message| message.subject.kind()).collect();
         let told = [
             "rule-put",
@@ -67,7 +67,7 @@ async fn others_learn_ids_and_after_an_erasure_only_tombstones_are_left() {
             .then_some(())
     })
     .await;
-    let armed = page(&world, Family::State)
+    let armed = page(world, Family::State)
         .await
         .into_iter()
         .find_map(|message| {
@@ -83,17 +83,11 @@ async fn others_learn_ids_and_after_an_erasure_only_tombstones_are_left() {
             }
         });
     assert!(armed.expect("what is armed").whole_home);
-    eventually("the inbox shows it", async || {
-        let page = life
-            .parts
-            .inbox
-            .page(ANNA, None, 10, false)
-            .await
-            .expect("a page");
-        (page.0.len() == 1).then_some(())
-    })
-    .await;
+}
 
+/// Erases both owners, twice.
+async fn erases(world: &World, life: &Life) {
+    let app = &life.parts.app;
     let owners = vec![Owner::Account(ANNA), Owner::Home(HOME)];
     world
         .sealing
@@ -127,11 +121,12 @@ async fn others_learn_ids_and_after_an_erasure_only_tombstones_are_left() {
             eraser.store()
         );
     }
-    life.end().await;
+}
 
+async fn only_tombstones_are_left(world: &World) {
     // Ben's notice is his own; of the rest, only tombstones.
     let mut left = 0;
-    for message in page(&world, Family::Evt).await {
+    for message in page(world, Family::Evt).await {
         let commit = Commit::read(&message.bytes).expect("a commit");
         left += usize::from(!commit.is_tombstone());
     }
@@ -164,4 +159,27 @@ async fn others_learn_ids_and_after_an_erasure_only_tombstones_are_left() {
             );
         }
     }
+}
+
+#[tokio::test]
+async fn others_learn_ids_and_after_an_erasure_only_tombstones_are_left_of_the_erased() {
+    let world = World::new();
+    let life = world.live().await;
+    settles_in(&life).await;
+    world.signal(CAMERA, Capability::MOTION, true, 5).await;
+    others_learn(&world).await;
+    eventually("the inbox shows it", async || {
+        let page = life
+            .parts
+            .inbox
+            .page(ANNA, None, 10, false)
+            .await
+            .expect("a page");
+        (page.0.len() == 1).then_some(())
+    })
+    .await;
+
+    erases(&world, &life).await;
+    life.end().await;
+    only_tombstones_are_left(&world).await;
 }
