@@ -1,12 +1,42 @@
-//! Measurements of a whole installation, each beside a reference of the same run.
+//! Measurements of a whole installation, each beside a reference of the same run: `cargo xtask bench`.
+//!
+//! Client and server share this process, its two cores and its CPU figures; the CPU of a reading is that of both.
 
+#![expect(clippy::print_stdout, reason = "the figures are what it is for")]
+
+mod commands;
+mod idle;
+mod ingest;
 mod reference;
+mod report;
+mod storage;
 mod usage;
 
-fn main() -> anyhow::Result<()> {
+use anyhow::Result;
+use report::Report;
+
+fn main() -> Result<()> {
+    if std::env::args().nth(1).as_deref() == Some(idle::ARGUMENT) {
+        return idle::serve();
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let mut report = Report::default();
     let folder = tempfile::tempdir()?;
-    let _ = reference::fsyncs_per_second(folder.path())?;
-    let _ = reference::row_store(folder.path(), 128)?;
-    let _ = usage::resident_bytes(std::process::id());
+    let fsyncs = reference::fsyncs_per_second(folder.path())?;
+    report.line("fsync of 4 KiB, one after the other", format!("{fsyncs:.0} /s"), "reference");
+    for batch in [1, 16, 128] {
+        let rows = reference::row_store(folder.path(), batch)?;
+        report.line(
+            &format!("row-per-reading SQLite, {batch} a transaction"),
+            format!("{:.0} rows/s", rows.rows_per_second),
+            &format!("{:.0} ns CPU and {:.1} B a row", rows.cpu_nanos_per_row, rows.bytes_per_row),
+        );
+        runtime.block_on(Box::pin(ingest::measure(batch, rows, &mut report)))?;
+        std::fs::remove_file(folder.path().join("rows.db"))?;
+    }
+    runtime.block_on(Box::pin(storage::measure(&mut report)))?;
+    runtime.block_on(Box::pin(commands::measure(fsyncs, &mut report)))?;
+    idle::measure(&mut report)?;
+    println!("{report}");
     Ok(())
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use hearth_api::accounts::v1 as accounts;
 use hearth_api::accounts::v1::accounts_service_client::AccountsServiceClient;
 use hearth_api::accounts::v1::homes_service_client::HomesServiceClient;
-use hearth_api::types::v1::Capability;
+use hearth_api::types::v1::{Capability, DataFamily, RetentionChoice, RetentionClass};
 use hearth_e2e::child::Child;
 use hearth_e2e::random::Random;
 use hearth_kernel::Timestamp;
@@ -151,6 +151,7 @@ async fn found(child: &Child) -> World {
     let code = async |email: &str| child.code_for(email).await;
     let person = Person::register(channel, "anna", code).await;
     let home = person.home("House").await;
+    keep_long(&person, &home).await;
     let now = SystemClock.now();
     let hub = Hub::pair(&person, &home, "hearth", now).await;
     let device = hub::device(&person, &home, "Sensor", &[MEASURED]).await;
@@ -165,6 +166,21 @@ async fn found(child: &Child) -> World {
         first: now.minus(Duration::from_secs(3 * 86_400)),
         durable: 0,
     }
+}
+
+/// Weeks pass in this test: the readings are to outlive them.
+async fn keep_long(person: &Person, home: &str) {
+    let update = accounts::UpdateHomeRequest {
+        request_id: request_id(),
+        home_id: home.to_owned(),
+        retention: vec![RetentionChoice {
+            family: DataFamily::Readings.into(),
+            class: RetentionClass::Days400.into(),
+        }],
+        ..accounts::UpdateHomeRequest::default()
+    };
+    let mut homes = HomesServiceClient::new(person.channel.clone());
+    homes.update_home(person.with(update)).await.unwrap();
 }
 
 /// Somebody registers and closes her account at once, so that there are erasures to be killed in.
