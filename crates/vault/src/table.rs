@@ -173,6 +173,7 @@ fn all_purposes() -> impl Iterator<Item = Purpose> {
     [
         Purpose::Profile,
         Purpose::Inbox,
+        Purpose::Delivery,
         Purpose::Records,
         Purpose::Home,
         Purpose::Signals,

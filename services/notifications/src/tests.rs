@@ -5,3 +5,4 @@ mod erasing;
 mod kit;
 mod stories;
 mod tables;
+mod vault;

@@ -7,13 +7,10 @@ use hearth_kernel::{Capability, ErasureId, Owner, Service};
 use hearth_ports::{Documents, Family, Log, Message, Position, Stream, Table};
 use prost::Message as _;
 
-use super::kit::{ANNA, CAMERA, HOME, Life, World, eventually, signed_in};
+use super::kit::{ANNA, CAMERA, HOME, Life, World, eventually, wants_to_hear_of_motion};
 use crate::MODULE;
-use crate::app::commands::Request;
 use crate::app::erase::{self, Stores};
 use crate::app::owned::Owned;
-use hearth_notifications_domain::preferences::{Channel, Command, Topic};
-use hearth_notifications_domain::rules::Condition;
 
 async fn page(world: &World, family: Family) -> Vec<Message> {
     let stream = Stream::new(family, Service::Notifications);
@@ -23,32 +20,6 @@ async fn page(world: &World, family: Family) -> Vec<Message> {
         .page(stream, Position::START, 1000)
         .await
         .expect("a page")
-}
-
-/// A rule, an armed home, and a wish for mail.
-async fn settles_in(life: &Life) {
-    let (anna, app) = (signed_in(ANNA), &life.parts.app);
-    let request = |n: u8| Request {
-        rpc: "Test",
-        request_id: format!("request-{n:016}"),
-        content: Vec::new(),
-    };
-    let condition = Condition::MotionWhileArmed {
-        areas: [].into(),
-        cooldown: std::time::Duration::from_secs(60),
-    };
-    app.put_rule(&anna, &request(1), HOME, None, true, condition)
-        .await
-        .expect("put");
-    app.arm(&anna, &request(2), HOME, [].into())
-        .await
-        .expect("armed");
-    let by_mail = Command::Set {
-        topic: Topic::Motion,
-        channel: Channel::Email,
-        on: true,
-    };
-    app.prefer(&anna, &request(3), by_mail).await.expect("set");
 }
 
 async fn others_learn(world: &World) {
@@ -165,7 +136,7 @@ async fn only_tombstones_are_left(world: &World) {
 async fn others_learn_ids_and_after_an_erasure_only_tombstones_are_left_of_the_erased() {
     let world = World::new();
     let life = world.live().await;
-    settles_in(&life).await;
+    wants_to_hear_of_motion(&life).await;
     world.signal(CAMERA, Capability::MOTION, true, 5).await;
     others_learn(&world).await;
     eventually("the inbox shows it", async || {

@@ -23,6 +23,10 @@ use hearth_ports::{
 use hearth_rpc::Principal;
 use prost::Message;
 
+use hearth_notifications_domain::preferences::{Channel, Command, Topic};
+use hearth_notifications_domain::rules::Condition;
+
+use crate::app::commands::Request;
 use crate::app::facts::Facts;
 use crate::module::Parts;
 
@@ -301,7 +305,11 @@ impl World {
 
     /// Starts the process; a second life goes on where the first one stopped.
     pub(crate) async fn live(&self) -> Life {
-        let context = self.context();
+        self.live_on(self.context()).await
+    }
+
+    /// The same on another context.
+    pub(crate) async fn live_on(&self, context: Context) -> Life {
         let parts = Parts::on(&context, Arc::clone(&self.facts) as _)
             .await
             .expect("starts");
@@ -326,6 +334,16 @@ impl World {
 
     /// A frame with one batch of signals.
     pub(crate) fn frame(&self, signals: &[(DeviceId, Capability, bool, u64)]) -> Bytes {
+        let (binding, clear) = self.batch(signals);
+        let sealed = sealed(Owner::Home(HOME), Purpose::Signals, &binding, &clear);
+        framed(&binding, sealed.into())
+    }
+
+    /// A batch of signals, still to be sealed.
+    pub(crate) fn batch(
+        &self,
+        signals: &[(DeviceId, Capability, bool, u64)],
+    ) -> (Binding, Vec<u8>) {
         let sequence = {
             let mut sequence = self.sequence.lock().expect("not poisoned");
             *sequence += 1;
@@ -350,26 +368,28 @@ impl World {
             stream: HUB_STREAM,
             sequence,
         };
-        let sealed = sealed(
-            Owner::Home(HOME),
-            Purpose::Signals,
-            &binding,
-            &set.encode_to_vec(),
-        );
-        let signals = Signals {
-            home_id: Bytes::copy_from_slice(HOME.as_bytes()),
-            claim_id: Bytes::copy_from_slice(CLAIM.as_bytes()),
-            stream_id: Bytes::copy_from_slice(HUB_STREAM.as_bytes()),
-            sequence,
-            sealed: sealed.into(),
-        };
-        let frame = Frame {
-            written_at: 0,
-            segments: Vec::new(),
-            signals: vec![signals],
-        };
-        frame.encode_to_vec().into()
+        (binding, set.encode_to_vec())
     }
+}
+
+/// The frame of one sealed batch.
+pub(crate) fn framed(binding: &Binding, sealed: Bytes) -> Bytes {
+    let Binding::Signals { sequence, .. } = binding else {
+        panic!("not signals");
+    };
+    let signals = Signals {
+        home_id: Bytes::copy_from_slice(HOME.as_bytes()),
+        claim_id: Bytes::copy_from_slice(CLAIM.as_bytes()),
+        stream_id: Bytes::copy_from_slice(HUB_STREAM.as_bytes()),
+        sequence: *sequence,
+        sealed,
+    };
+    let frame = Frame {
+        written_at: 0,
+        segments: Vec::new(),
+        signals: vec![signals],
+    };
+    frame.encode_to_vec().into()
 }
 
 pub(crate) fn signed_in(account: AccountId) -> Principal {
@@ -392,4 +412,30 @@ pub(crate) async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Opt
     };
     let found = tokio::time::timeout(Duration::from_secs(10), waiting).await;
     found.unwrap_or_else(|_| panic!("not within ten seconds: {what}"))
+}
+
+/// A rule, an armed home, and a wish for mail.
+pub(crate) async fn wants_to_hear_of_motion(life: &Life) {
+    let (anna, app) = (signed_in(ANNA), &life.parts.app);
+    let request = |n: u8| Request {
+        rpc: "Test",
+        request_id: format!("request-{n:016}"),
+        content: Vec::new(),
+    };
+    let condition = Condition::MotionWhileArmed {
+        areas: [].into(),
+        cooldown: Duration::from_secs(60),
+    };
+    app.put_rule(&anna, &request(1), HOME, None, true, condition)
+        .await
+        .expect("put");
+    app.arm(&anna, &request(2), HOME, [].into())
+        .await
+        .expect("armed");
+    let by_mail = Command::Set {
+        topic: Topic::Motion,
+        channel: Channel::Email,
+        on: true,
+    };
+    app.prefer(&anna, &request(3), by_mail).await.expect("set");
 }
