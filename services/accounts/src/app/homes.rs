@@ -120,14 +120,15 @@ impl App {
         Ok((state, access.membership, member))
     }
 
-    /// Notes in the account that it joins a home, and whose the membership is, before the home is asked.
+    /// Notes in the account that it joins a home, and whose the membership is, before the home is asked. Answers whether
+    /// that membership is over already: the request is repeated after a refusal, or after she left.
     pub(crate) async fn begin_join(
         &self,
         call: &Call,
         account: AccountId,
         home: HomeId,
         membership: MembershipId,
-    ) -> Result<(), Failure> {
+    ) -> Result<bool, Failure> {
         let join = AccountCommand::Join { home, membership };
         let facts = self.account_facts(account);
         let step = self.also(call, "join", Actor::Account(account));
@@ -136,15 +137,14 @@ impl App {
             .execute::<Account, _>(&step, account, &join, async move |_| Ok(facts))
             .await?;
         if began.repeated && began.state.left.contains(&membership) {
-            // An earlier try of this request was refused by the home.
-            return Err(Reason::INVITATION_NOT_VALID.into());
+            return Ok(true);
         }
         let take = MembershipCommand::Take { account, home };
         let step = self.fresh_call();
         self.engine
             .execute::<Membership, _>(&step, membership, &take, async move |_| Ok(()))
             .await?;
-        Ok(())
+        Ok(false)
     }
 
     /// Makes a home with the caller as its owner.

@@ -16,7 +16,7 @@ use super::homes::Joined;
 use super::mail::{Recipient, wire_time};
 use super::text::Address;
 use super::{App, Token};
-use crate::aggregates::{Account, Membership};
+use crate::aggregates::{Account, Home, Membership};
 
 /// What a member may do.
 #[derive(Clone, Debug)]
@@ -168,7 +168,11 @@ impl App {
             .hasher()
             .id("membership", &[call.commit.as_bytes()])
             .into();
-        self.begin_join(&call, account, home, membership).await?;
+        let over = self.begin_join(&call, account, home, membership).await?;
+        if over && self.is_open(home, invitation).await? {
+            // Refused before; an invitation that could be taken now would be taken by a membership that is over.
+            return Err(invalid());
+        }
         let command = Command::Accept {
             invitation,
             membership,
@@ -192,6 +196,11 @@ impl App {
             membership,
             token,
         })
+    }
+
+    async fn is_open(&self, home: HomeId, invitation: InvitationId) -> Result<bool, Failure> {
+        let loaded = self.load::<Home>(home).await?;
+        Ok(loaded.state.invitations.contains_key(&invitation))
     }
 
     async fn give_up_join(

@@ -7,8 +7,10 @@
     reason = "a test fails by panicking, and hands its stores around"
 )]
 
+mod erasure;
 mod homes;
 mod house;
 mod leaving;
 mod sessions;
 mod signing_up;
+mod silence;

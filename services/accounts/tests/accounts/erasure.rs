@@ -1,0 +1,176 @@
+//! Erasing: after retention's order nothing of a person is in the streams of accounts but bare ids of tombstones, and
+//! what is other people's stays.
+
+use std::time::Duration;
+
+use hearth_api::accounts::v1 as api;
+use hearth_api::events::v1::{
+    self as events, ErasureStage, accounts_fact, envelope, owner::Owner, retention_fact,
+};
+use hearth_kernel::{AccountId, ErasureId, HomeId, Service};
+use hearth_ports::{Expected, Family, Log, Message as Stored, Position, Read, Stream, Subject};
+use prost::Message;
+
+use crate::house::{House, Person, outcome, request_id};
+
+const ERASURE: ErasureId = ErasureId::from_bytes([7; 16]);
+
+async fn stored(house: &House, family: Family) -> Vec<Stored> {
+    let stream = Stream::new(family, Service::Accounts);
+    house
+        .memory
+        .log
+        .page(stream, Position::START, 1000)
+        .await
+        .unwrap()
+}
+
+/// Closes the account, lets its grace pass, and answers the closing that is due.
+async fn due(house: &House, who: &Person) -> events::ClosingFact {
+    let request = api::CloseAccountRequest {
+        request_id: request_id(),
+        password: who.password.clone(),
+        grace: None,
+    };
+    outcome(house.accounts().close_account(who.with(request)).await).unwrap();
+    house.clock.advance(Duration::from_secs(72 * 3600 + 1));
+    let account: AccountId = who.account_id.parse().unwrap();
+    let fact = async || {
+        let subject = Subject::fact(Service::Accounts, "closing", account);
+        let message = house
+            .memory
+            .log
+            .last(&subject, Read::Leader)
+            .await
+            .unwrap()?;
+        match events::Envelope::decode(message.bytes).unwrap().payload? {
+            envelope::Payload::AccountsFact(fact) => match fact.fact? {
+                accounts_fact::Fact::Closing(closing) if closing.due => Some(closing),
+                _ => None,
+            },
+            _ => None,
+        }
+    };
+    house.until("the closing to be due", fact).await
+}
+
+/// Says what retention says once no key of the owners lives anywhere.
+async fn order(house: &House, closing: &events::ClosingFact) {
+    let owner = |owner| events::Owner { owner: Some(owner) };
+    let homes = closing.ending_home_ids.iter();
+    let homes = homes.map(|id| owner(Owner::HomeId(id.clone())));
+    let account = owner(Owner::AccountId(closing.account_id.clone()));
+    let order = events::ErasureOrder {
+        erasure_id: ERASURE.as_bytes().to_vec().into(),
+        stage: ErasureStage::Purging.into(),
+        owners: [account].into_iter().chain(homes).collect(),
+        membership_ids: closing.membership_ids.clone(),
+        ..events::ErasureOrder::default()
+    };
+    let fact = events::RetentionFact {
+        fact: Some(retention_fact::Fact::Order(order)),
+    };
+    let envelope = events::Envelope {
+        payload: Some(envelope::Payload::RetentionFact(fact)),
+        ..events::Envelope::default()
+    };
+    let subject = Subject::fact(Service::Retention, "order", ERASURE);
+    let bytes = envelope.encode_to_vec().into();
+    house
+        .memory
+        .log
+        .append(&subject, Expected::Any, bytes)
+        .await
+        .unwrap();
+}
+
+async fn answered(house: &House) -> events::ErasureAnswer {
+    let answer = async || {
+        let subject = Subject::fact(Service::Accounts, "erasure", ERASURE);
+        let message = house
+            .memory
+            .log
+            .last(&subject, Read::Leader)
+            .await
+            .unwrap()?;
+        match events::Envelope::decode(message.bytes).unwrap().payload? {
+            envelope::Payload::AccountsFact(fact) => match fact.fact? {
+                accounts_fact::Fact::Erasure(answer) => Some(answer),
+                _ => None,
+            },
+            _ => None,
+        }
+    };
+    house.until("the answer", answer).await
+}
+
+fn holds(message: &Stored, needle: &[u8]) -> bool {
+    message.bytes.windows(needle.len()).any(|it| it == needle)
+}
+
+#[tokio::test]
+async fn after_the_order_only_tombstones_are_left_of_her() {
+    let house = House::open().await;
+    let (anna, boris) = (house.person("anna").await, house.person("boris").await);
+    let hers = anna.home(&house, "Cottage").await;
+    let his = boris.home(&house, "Office").await;
+    let account: AccountId = anna.account_id.parse().unwrap();
+    let home: HomeId = hers.home_id.parse().unwrap();
+    let old_code = house.code(&anna.email).await;
+    let closing = due(&house, &anna).await;
+    assert_eq!(closing.ending_home_ids, [home.as_bytes().to_vec()]);
+    let before = stored(&house, Family::Rec).await;
+    assert!(
+        before.iter().any(|it| holds(it, account.as_bytes())),
+        "the positive control"
+    );
+
+    order(&house, &closing).await;
+    let answer = answered(&house).await;
+    let removed = |store: &str| {
+        let found = answer.stores.iter().find(|it| it.store == store);
+        found.map(|it| it.removed).unwrap()
+    };
+    for store in [
+        "accounts.credentials",
+        "accounts.sessions",
+        "accounts.emails",
+    ] {
+        assert_eq!(removed(store), 1, "{store}");
+    }
+    assert!(removed("accounts.accounts") > 3);
+    assert!(removed("accounts.homes") > 0);
+
+    for family in [Family::Evt, Family::Rec, Family::State] {
+        for message in stored(&house, family).await {
+            let subject = message.subject.tokens();
+            let own = subject == format!("account.{account}") || subject == format!("home.{home}");
+            let ended = matches!(
+                message.subject.kind(),
+                "access" | "address" | "closing" | "home"
+            );
+            let tombstone = family == Family::Evt && own;
+            let found = holds(&message, account.as_bytes()) || holds(&message, home.as_bytes());
+            assert!(!found || tombstone || ended, "{subject} still names her");
+        }
+    }
+    let commits = stored(&house, Family::Evt).await;
+    let of_her = commits
+        .iter()
+        .filter(|it| it.subject.id() == Some(account.into()));
+    assert_eq!(of_her.count(), 1, "the tombstone");
+
+    // His home is as it was, and her address is free.
+    let request = api::GetHomeRequest {
+        home_id: his.home_id,
+        ..api::GetHomeRequest::default()
+    };
+    let mut boris = boris;
+    boris.sign_in(&house).await.unwrap();
+    let seen = outcome(house.homes().get_home(boris.with(request)).await).unwrap();
+    assert_eq!(seen.home.unwrap().name, "Office");
+    let again = Person::new("anna");
+    let registration = again.register(&house).await.unwrap();
+    let code = house.code_after(&again.email, &old_code).await;
+    assert!(house.verify(&again, &registration, &code).await.is_ok());
+}

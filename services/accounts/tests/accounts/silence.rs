@@ -1,0 +1,88 @@
+//! What is answered does not tell which addresses are known: the same bytes, but for what the request itself decides.
+
+use hearth_api::accounts::v1 as api;
+use hearth_kernel::Failure;
+use prost::Message;
+
+use crate::house::{House, Person, outcome, request_id};
+
+async fn register(house: &House, email: &str, id: &str) -> Result<api::RegisterResponse, Failure> {
+    let person = Person::new("anna");
+    let request = api::RegisterRequest {
+        request_id: id.to_owned(),
+        email: email.to_owned(),
+        username: "anna".to_owned(),
+        password: person.password.clone(),
+        locale: "en".to_owned(),
+        client_secret_hash: person.secret_hash().into(),
+    };
+    outcome(house.accounts().register(request).await)
+}
+
+#[tokio::test]
+async fn registering_a_known_and_an_unknown_address_is_one_answer() {
+    let house = House::open().await;
+    house.person("anna").await;
+    let known = register(&house, "anna@example.org", &request_id())
+        .await
+        .unwrap();
+    let unknown = register(&house, "clara@example.org", &request_id())
+        .await
+        .unwrap();
+    assert_eq!(known.encoded_len(), unknown.encoded_len());
+    let hexadecimal = |id: &str| id.len() == 32 && id.bytes().all(|it| it.is_ascii_hexdigit());
+    assert!(hexadecimal(&known.registration_id) && hexadecimal(&unknown.registration_id));
+    // The id is the request's alone: another address under the same request id is refused, known or not.
+    let id = request_id();
+    register(&house, "clara@example.org", &id).await.unwrap();
+    let known = register(&house, "anna@example.org", &id).await.unwrap_err();
+    let unknown = register(&house, "doris@example.org", &id)
+        .await
+        .unwrap_err();
+    assert_eq!(known, unknown);
+}
+
+#[tokio::test]
+async fn a_mail_is_asked_for_at_most_once_an_hour_where_the_address_is_known() {
+    let house = House::open().await;
+    house.person("anna").await;
+    for _ in 0..5 {
+        register(&house, "anna@example.org", &request_id())
+            .await
+            .unwrap();
+    }
+    // Behind a later registration everything before it is done: the process manager goes in order.
+    register(&house, "clara@example.org", &request_id())
+        .await
+        .unwrap();
+    house.code("clara@example.org").await;
+    let mails = house.mails("anna@example.org").await;
+    assert_eq!(mails.len(), 2, "the first code, and one word of warning");
+}
+
+#[tokio::test]
+async fn a_wrong_password_leaves_its_mark_only_where_there_is_an_account() {
+    use hearth_kernel::Service;
+    use hearth_ports::{Family, Log, Position, Stream};
+    let house = House::open().await;
+    house.person("anna").await;
+    let records = async || {
+        let stream = Stream::new(Family::Rec, Service::Accounts);
+        house
+            .memory
+            .log
+            .page(stream, Position::START, 1000)
+            .await
+            .unwrap()
+            .len()
+    };
+    let before = records().await;
+    let mut nobody = Person::new("nobody");
+    nobody.password = "this is not her password".to_owned();
+    assert!(nobody.sign_in(&house).await.is_err());
+    assert_eq!(
+        records().await,
+        before,
+        "nothing is stored for an address that nobody has"
+    );
+}
