@@ -7,7 +7,7 @@
 mod aggregates;
 mod app;
 mod codec;
-#[cfg(feature = "drill")]
+#[cfg(any(test, feature = "drill"))]
 pub mod drill;
 mod grpc;
 mod module;

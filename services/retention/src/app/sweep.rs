@@ -13,7 +13,7 @@ use hearth_ports::{Binding, Holding, Opened, Position, Range, SealError, StoreEr
 use hearth_retention_domain::erasure::{Command, Next, Pass, Search, State, next};
 
 use super::App;
-use crate::search::{Marker, Report, SearchError, search};
+use crate::search::{MARKERS, Marker, Report, SearchError, search};
 
 /// Erasures that wait for a search: one partition, keyed by the erasure.
 const TABLE: Table = Table("retention_searches");
@@ -142,13 +142,15 @@ impl Sweep {
     /// See [`SweepError`]. Running again goes on.
     pub(crate) async fn run(&self) -> Result<(), SweepError> {
         let app = &self.0;
+        // One that does not pass must not keep those behind it from being searched for.
+        let mut after = None;
         loop {
-            let waiting = app.waiting().await?;
+            let waiting = app.waiting(after.take()).await?;
             if waiting.is_empty() {
                 app.wanted.notified().await;
                 continue;
             }
-            app.sweep(&waiting).await?;
+            after = app.sweep(&waiting).await?;
             // Whoever comes meanwhile shares the next pass.
             app.engine.clock().sleep(app.choices.search_pause).await;
         }
@@ -175,27 +177,43 @@ impl App {
         Ok(())
     }
 
-    async fn waiting(&self) -> Result<Vec<ErasureId>, StoreError> {
+    /// Who waits: those behind the last one of the pass before, else from the first.
+    async fn waiting(&self, after: Option<ErasureId>) -> Result<Vec<ErasureId>, StoreError> {
         let documents = self.engine.documents();
-        let rows = documents.range(TABLE, WAITING, Range::all(AT_MOST)).await?;
+        let from = after.map(|after| [&after.as_bytes()[..], &[0]].concat());
+        let again = from.is_some();
+        let behind = Range {
+            from,
+            ..Range::all(AT_MOST)
+        };
+        let mut rows = documents.range(TABLE, WAITING, behind).await?;
+        if rows.is_empty() && again {
+            let first = Range::all(AT_MOST);
+            rows = documents.range(TABLE, WAITING, first).await?;
+        }
         let ids = rows
             .iter()
             .filter_map(|row| ErasureId::from_slice(&row.key));
         Ok(ids.collect())
     }
 
-    async fn sweep(&self, waiting: &[ErasureId]) -> Result<(), SweepError> {
-        let mut wanted = Vec::new();
+    /// One pass for as many of them as fit. Answers the last one it was for.
+    async fn sweep(&self, waiting: &[ErasureId]) -> Result<Option<ErasureId>, SweepError> {
+        let mut wanted: Vec<Wanted> = Vec::new();
         let mut markers = Vec::new();
         for erasure in waiting {
-            if let Some(one) = self.wanted_by(*erasure, markers.len()).await? {
-                markers.extend(one.markers());
-                wanted.push(one);
+            let Some(one) = self.wanted_by(*erasure, markers.len()).await? else {
+                continue;
+            };
+            if !wanted.is_empty() && markers.len() + one.count() > MARKERS {
+                break;
             }
+            markers.extend(one.markers());
+            wanted.push(one);
         }
-        if wanted.is_empty() {
-            return Ok(());
-        }
+        let Some(last) = wanted.last().map(|one| one.erasure) else {
+            return Ok(None);
+        };
         if wanted.iter().any(|one| one.kind != Search::Control) {
             self.erasing.files.scrub(self.engine.now()).await?;
         }
@@ -213,7 +231,7 @@ impl App {
         for one in &wanted {
             self.conclude(one, &report).await?;
         }
-        Ok(())
+        Ok(Some(last))
     }
 
     /// What an erasure wants to be looked for; `None` when it waits for nothing any more.

@@ -1,15 +1,18 @@
 //! From the closing to the byte receipt.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use hearth_api::retention::v1 as api;
-use hearth_kernel::{AccountId, HomeId, Owner, ReceiptId};
+use hearth_engine::Commit;
+use hearth_kernel::{AccountId, HomeId, Owner, ReceiptId, Service};
 use hearth_ports::Read;
 use hearth_retention_domain::erasure::{Next, Search, State, next};
 use hearth_retention_domain::limits;
 
-use super::fake::{Closing, id_of};
+use super::fake::{Closing, ROWS, id_of};
 use super::world::{Disk, Life, START};
+use crate::drill::{Drilled, Handles, Stores, drill};
 use crate::search::{Marker, search};
 use crate::{ReceiptError, verify_receipt};
 
@@ -141,7 +144,7 @@ async fn from_closing_to_proof(disk: &Disk) {
     // The search by hand: no key id anywhere, and Ben is still found.
     let markers: Vec<_> = keys.iter().map(|id| Marker::id(*id.as_bytes())).collect();
     let looked_for = [markers, vec![Marker::id(*BEN.as_bytes())]].concat();
-    let files = std::sync::Arc::clone(&disk.files);
+    let files = Arc::clone(&disk.files);
     let report = tokio::task::spawn_blocking(move || {
         search(
             &*files,
@@ -155,6 +158,64 @@ async fn from_closing_to_proof(disk: &Disk) {
     assert_eq!(left, 0, "{:?}", report.hits);
     assert!(report.count(keys.len()) > 0);
     assert_eq!(disk.messages_of(BEN.into()).await, ben);
+    // The order has ended, and so have the answers to it.
+    until("the answers are purged", async || {
+        let answers = disk.messages_of(life.app.erasure_of(RECEIPT).into()).await;
+        let tombstone = |it: &Vec<u8>| Commit::read(it).is_ok_and(|it| it.is_tombstone());
+        answers.len() == 2 && answers.iter().all(tombstone)
+    })
+    .await;
+    life.kill().await;
+}
+
+/// What opens under the keys that are left, searched for the notes of people who have them.
+async fn drilled(life: &Life) -> Drilled {
+    let disk = &life.world.disk;
+    let handles = Service::ALL.map(|service| life.world.vault.handle(service));
+    let stores = Stores {
+        log: Arc::clone(&disk.log),
+        documents: (Arc::clone(&disk.documents), vec![ROWS]),
+        series: Arc::clone(&disk.memory.series) as _,
+        chunks: Vec::new(),
+    };
+    let texts = ["a secret of anna", "a secret of ben"];
+    drill(&stores, &Handles(handles.into()), &texts)
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn the_drill_reads_what_is_there_and_nothing_that_was_erased() {
+    let disk = Disk::in_memory();
+    let life = Life::begin(&disk).await;
+    people(&life).await;
+    for (owner, note) in [(ANNA, "a secret of anna"), (BEN, "a secret of ben")] {
+        life.accounts.write(Owner::Account(owner), note).await;
+        life.notifications.write(Owner::Account(owner), note).await;
+    }
+    let before = drilled(&life).await;
+    assert_eq!((before.count(0), before.count(1)), (2, 2));
+    let copy = disk.memory.fork();
+
+    disk.clock.advance(GRACE);
+    life.accounts.close(&closing(Some(true))).await;
+    go_on(&life, |it| it.bytes_gone.is_some()).await;
+    let after = drilled(&life).await;
+    assert_eq!((after.count(0), after.count(1)), (0, 2));
+
+    // A copy of the data from before opens nothing of hers under the keys of after.
+    let stores = Stores {
+        log: Arc::clone(&copy.log) as _,
+        documents: (Arc::clone(&copy.documents) as _, vec![ROWS]),
+        series: Arc::clone(&copy.series) as _,
+        chunks: Vec::new(),
+    };
+    let handles = Service::ALL.map(|service| life.world.vault.handle(service));
+    let texts = ["a secret of anna", "a secret of ben"];
+    let old = drill(&stores, &Handles(handles.into()), &texts)
+        .await
+        .unwrap();
+    assert_eq!((old.count(0), old.count(1)), (0, 2));
     life.kill().await;
 }
 
