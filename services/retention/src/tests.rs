@@ -2,6 +2,7 @@
 
 mod end_to_end;
 mod fake;
+mod fuse;
 mod rpcs;
 mod wire;
 mod world;

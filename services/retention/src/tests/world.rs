@@ -21,6 +21,7 @@ use hearth_vault::Vault;
 use tempfile::TempDir;
 
 use super::fake::Fake;
+use super::fuse::{Fuse, Fused};
 use crate::app::App;
 use crate::module::{self, Options};
 
@@ -72,6 +73,23 @@ impl Disk {
             memory,
         };
         (disk, folder)
+    }
+
+    /// The same, through a fuse.
+    pub(super) fn behind(&self, fuse: &Fuse) -> Self {
+        let log: Arc<dyn Log> = Arc::new(Fused {
+            fuse: fuse.clone(),
+            inner: Arc::clone(&self.log),
+        });
+        let documents: Arc<dyn Documents> = Arc::new(Fused {
+            fuse: fuse.clone(),
+            inner: Arc::clone(&self.documents),
+        });
+        Self {
+            log,
+            documents,
+            ..self.clone()
+        }
     }
 
     /// Every message of a service's history and records that an id stands in.
