@@ -21,6 +21,8 @@ use hearth_ports::{Family, Log, Message, Position, Read, StoreError, Stream};
 use tokio::sync::watch;
 
 pub use answer::{KIND as ANSWER_KIND, publications};
+#[cfg(test)]
+pub(crate) use order::order_for;
 pub use order::{Order, Stage};
 
 use crate::consumer::{Consume, ConsumeError, Consumer};
@@ -29,6 +31,14 @@ use crate::relay::Relay;
 
 /// How often a wait for a follower looks again at what is stored: a message that it waits for may have been removed.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// How long a wait for a follower lasts before it is said to be behind; then it is waited for again.
+const CATCH_UP: Duration = Duration::from_secs(30);
+
+/// A follower does not come on: nothing may be purged before it does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a follower of {} is behind", .0.name())]
+struct Behind(Stream);
 
 /// Names of what stays for a time after an erasure, as the residual list spells them.
 pub mod residual {
@@ -117,7 +127,7 @@ impl Follower {
     }
 
     /// Waits until it has passed everything that was stored when this was called.
-    async fn caught_up(&self, log: &dyn Log) -> Result<(), StoreError> {
+    pub(crate) async fn caught_up(&self, log: &dyn Log) -> Result<(), StoreError> {
         let Some(head) = log.head(self.stream).await? else {
             return Ok(());
         };
@@ -190,7 +200,10 @@ impl Erasures {
             return Ok(());
         }
         for follower in &self.followers {
-            follower.caught_up(&**self.engine.log()).await?;
+            let caught_up = follower.caught_up(&**self.engine.log());
+            tokio::time::timeout(CATCH_UP, caught_up)
+                .await
+                .map_err(|_| ConsumeError::Retry(Arc::new(Behind(follower.stream))))??;
         }
         let mut done = Vec::with_capacity(self.erasers.len());
         for eraser in &self.erasers {

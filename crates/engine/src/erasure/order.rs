@@ -135,3 +135,20 @@ impl WireOwner {
         Service::from_number(number).map(Owner::Service)
     }
 }
+
+/// The fact of an order for one account, without a stamp.
+#[cfg(test)]
+pub(crate) fn order_for(erasure: ErasureId, stage: Stage, account: AccountId) -> Vec<u8> {
+    let owner = WireOwner {
+        account: Bytes::copy_from_slice(account.as_bytes()),
+        ..WireOwner::default()
+    };
+    let order = WireOrder {
+        erasure: Bytes::copy_from_slice(erasure.as_bytes()),
+        stage: stage.into(),
+        owners: vec![owner],
+        memberships: Vec::new(),
+    };
+    let fact = RetentionFact { order: Some(order) };
+    Envelope { fact: Some(fact) }.encode_to_vec()
+}
