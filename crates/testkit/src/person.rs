@@ -37,14 +37,10 @@ pub fn request_id() -> String {
     u128::from_be_bytes(bytes).to_string()
 }
 
-/// The code in a mail: the line that holds nothing else than upper-case letters, digits and dashes.
+/// The code in a mail: what follows `Code:` on a line of its own.
 #[must_use]
 pub fn code_in(text: &str) -> Option<String> {
-    let is_code = |line: &&str| {
-        line.len() >= 6
-            && line.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '-')
-    };
-    text.lines().map(str::trim).find(is_code).map(str::to_owned)
+    text.lines().find_map(|line| Some(line.trim().strip_prefix("Code: ")?.to_owned()))
 }
 
 impl Sandbox {
@@ -70,7 +66,7 @@ impl Person {
     pub async fn register(channel: Channel, name: &str, code: impl AsyncFn(&str) -> String) -> Self {
         let (email, password) = (format!("{name}@example.org"), format!("{name} has a long password"));
         let mut client = AccountsServiceClient::new(channel.clone());
-        let secret = request_id().into_bytes();
+        let secret = [crate::hub::random_id(), crate::hub::random_id()].concat();
         let hash = digest::digest(&digest::SHA256, &secret);
         let registered = client
             .register(accounts::RegisterRequest {

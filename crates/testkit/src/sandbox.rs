@@ -38,6 +38,9 @@ impl Sandbox {
 
     /// A new installation with a changed configuration.
     pub async fn with(change: impl FnOnce(&mut Config)) -> Self {
+        // RUST_LOG=info shows what the installation says; nothing otherwise.
+        let filter = tracing_subscriber::EnvFilter::from_default_env();
+        let _ = tracing_subscriber::fmt().with_env_filter(filter).with_test_writer().try_init();
         let mut config = Config::default();
         config.server.listen = "127.0.0.1:0".to_owned();
         config.server.rate_limits = false;

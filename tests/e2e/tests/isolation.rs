@@ -10,7 +10,7 @@ use hearth_api::ingest::v1::readings_service_client::ReadingsServiceClient;
 use hearth_api::types::v1::Role;
 use hearth_e2e::dynamic::{Filler, call, encode, methods, path, set_text};
 use hearth_e2e::random::Random;
-use hearth_testkit::person::request_id;
+use hearth_testkit::person::{code_in, request_id};
 use hearth_testkit::{Person, Sandbox};
 use tonic::Code;
 
@@ -131,12 +131,7 @@ async fn join(sandbox: &Sandbox, anna: &Person, bojan: &Person, home: &str) -> S
                 let text = mail.text.expose_text()?;
                 text.contains(&invitation.invitation_id).then(|| text.to_owned())
             })?;
-            let is_code = |word: &&str| {
-                word.len() == 32
-                    && word.chars().all(|c| c.is_ascii_hexdigit())
-                    && *word != invitation.invitation_id
-            };
-            text.split_whitespace().find(is_code).map(str::to_owned)
+            code_in(&text)
         })
         .await;
     HomesServiceClient::new(bojan.channel.clone())
