@@ -23,11 +23,12 @@ use super::stage::Stage;
 /// How often the erasure is asked about.
 const ASK: Duration = Duration::from_millis(100);
 /// How long nothing may happen before time is moved on.
-const QUIET: Duration = Duration::from_millis(600);
-/// How much time passes at once while steps are taken: they wait for leases (90 s) and rotation.
-const WHILE_RUNNING: Duration = Duration::from_secs(120);
-/// How much time passes at once while residuals wait for their ends: weeks.
-const WHILE_WAITING: Duration = Duration::from_secs(12 * 3600);
+const QUIET: Duration = Duration::from_millis(500);
+/// How much time passes first, and twice as much each time that nothing came of it: leases end after 90 s, rotation
+/// comes within a day, residuals end after weeks.
+const FIRST_STRIDE: Duration = Duration::from_secs(120);
+/// The most that passes at once: all that is done every day is done twice in it.
+const LONGEST_STRIDE: Duration = Duration::from_secs(12 * 3600);
 
 /// What the person keeps of her closing: all that can later ask about it.
 pub(super) struct Closed {
@@ -105,7 +106,7 @@ pub(super) async fn until(
     screen: &Screen,
 ) -> Result<usize> {
     let mut quiet_since = SystemClock.now();
-    let mut passed = Duration::ZERO;
+    let (mut stride, mut passed) = (FIRST_STRIDE, Duration::ZERO);
     loop {
         if let Some(erasure) = ask(line, closed).await? {
             for step in erasure.steps.iter().skip(told) {
@@ -114,7 +115,7 @@ pub(super) async fn until(
             }
             if erasure.steps.len() > told {
                 told = erasure.steps.len();
-                quiet_since = SystemClock.now();
+                (quiet_since, stride) = (SystemClock.now(), FIRST_STRIDE);
             }
             check(
                 erasure.state() != ErasureState::Cancelled,
@@ -132,14 +133,13 @@ pub(super) async fn until(
                 "{state}, {told} steps, {} days passed",
                 passed.as_secs() / 86_400
             ));
-            if SystemClock.now().since(quiet_since) >= QUIET {
-                let waits = erasure.state() == ErasureState::KeysGone;
-                let stride = if waits { WHILE_WAITING } else { WHILE_RUNNING };
+            // Once its keys are gone it waits for dates alone.
+            let waits = erasure.state() == ErasureState::KeysGone;
+            if waits || SystemClock.now().since(quiet_since) >= QUIET {
                 stage.pass(stride).await?;
                 passed += stride;
-                if !waits {
-                    quiet_since = SystemClock.now();
-                }
+                stride = (stride * 2).min(LONGEST_STRIDE);
+                quiet_since = SystemClock.now();
             }
         }
         tokio::time::sleep(ASK).await;

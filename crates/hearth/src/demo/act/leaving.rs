@@ -69,10 +69,13 @@ impl Play {
     async fn close_and_erase(&mut self, story: &mut Story) -> Result<()> {
         let screen = story.screen().clone();
         screen.title("Anna closes her account");
-        let closing = erasure::close(&self.anna, &self.line, self.annas.id);
-        let closed = story
-            .step("closed, with her password", STEP, closing)
-            .await?;
+        let closing = async {
+            // The hours that passed have made her session too old for this.
+            self.anna.sign_in().await?;
+            erasure::close(&self.anna, &self.line, self.annas.id).await
+        };
+        let name = "closed, after a fresh sign-in, with her password";
+        let closed = story.step(name, STEP, closing).await?;
         screen.line(&format!(
             "    grace until {}; {} home ends with it",
             moment(closed.grace_ends_at),
