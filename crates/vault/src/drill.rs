@@ -6,6 +6,7 @@
 //! deleted row, and what it gives is a guess.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use hearth_kernel::Owner;
 use hearth_ports::{KeyCustody, Log, Position};
@@ -92,7 +93,7 @@ impl Drill {
 
     fn add(&mut self, owner: Owner, ring: &KeyRing) {
         for generation in ring.generations() {
-            let key = DataKey::new(generation.id, generation.key.clone());
+            let key = DataKey::new(generation.id, Arc::clone(&generation.key));
             self.keys.insert(*generation.id.as_bytes(), (owner, key));
         }
     }
