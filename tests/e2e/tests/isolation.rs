@@ -7,7 +7,7 @@ use hearth_api::accounts::v1 as accounts;
 use hearth_api::accounts::v1::homes_service_client::HomesServiceClient;
 use hearth_api::ingest::v1 as ingest;
 use hearth_api::ingest::v1::readings_service_client::ReadingsServiceClient;
-use hearth_api::types::v1::Role;
+use hearth_api::types::v1::{CommitToken, Role};
 use hearth_e2e::dynamic::{Filler, call, encode, methods, path, set_text};
 use hearth_e2e::random::Random;
 use hearth_testkit::person::{code_in, request_id};
@@ -79,8 +79,15 @@ async fn a_removed_member_is_refused_within_two_seconds_on_open_streams_too() {
     let sandbox = Sandbox::start().await;
     let (anna, bojan) = (sandbox.person("anna").await, sandbox.person("bojan").await);
     let home = anna.home("House").await;
-    let membership = join(&sandbox, &anna, &bojan, &home).await;
+    let (membership, token) = join(&sandbox, &anna, &bojan, &home).await;
     let mut readings = ReadingsServiceClient::new(bojan.channel.clone());
+    // Ingest learns of it by itself; the token is for who does not want to wait and see.
+    let latest = ingest::LatestReadingsRequest {
+        home_id: home.clone(),
+        after: token.into_iter().collect(),
+        ..Default::default()
+    };
+    readings.latest_readings(bojan.with(latest)).await.unwrap();
     let watch = ingest::WatchReadingsRequest { home_id: home.clone(), ..Default::default() };
     let mut request = bojan.with(watch);
     request.set_timeout(Duration::from_secs(120));
@@ -110,8 +117,13 @@ async fn a_removed_member_is_refused_within_two_seconds_on_open_streams_too() {
     assert_eq!(refused.code(), Code::NotFound, "{refused:?}");
 }
 
-/// Anna invites Bojan, who accepts by the code in his mail. Answers his membership.
-async fn join(sandbox: &Sandbox, anna: &Person, bojan: &Person, home: &str) -> String {
+/// Anna invites Bojan, who accepts by the code in his mail. Answers his membership, and the token of its commit.
+async fn join(
+    sandbox: &Sandbox,
+    anna: &Person,
+    bojan: &Person,
+    home: &str,
+) -> (String, Option<CommitToken>) {
     let invitation = HomesServiceClient::new(anna.channel.clone())
         .invite_member(anna.with(accounts::InviteMemberRequest {
             request_id: request_id(),
@@ -134,7 +146,7 @@ async fn join(sandbox: &Sandbox, anna: &Person, bojan: &Person, home: &str) -> S
             code_in(&text)
         })
         .await;
-    HomesServiceClient::new(bojan.channel.clone())
+    let accepted = HomesServiceClient::new(bojan.channel.clone())
         .accept_invitation(bojan.with(accounts::AcceptInvitationRequest {
             request_id: request_id(),
             invitation_id: invitation.invitation_id,
@@ -142,6 +154,6 @@ async fn join(sandbox: &Sandbox, anna: &Person, bojan: &Person, home: &str) -> S
         }))
         .await
         .unwrap()
-        .into_inner()
-        .membership_id
+        .into_inner();
+    (accepted.membership_id, accepted.token)
 }
