@@ -1,11 +1,12 @@
 //! From the closing to the byte receipt.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use hearth_api::retention::v1 as api;
 use hearth_engine::Commit;
-use hearth_kernel::{AccountId, HomeId, Owner, ReceiptId, Service};
+use hearth_kernel::{AccountId, HomeId, KeyId, Owner, ReceiptId, Service};
 use hearth_ports::Read;
 use hearth_retention_domain::erasure::{Next, State, next};
 use hearth_retention_domain::limits;
@@ -22,6 +23,8 @@ pub(super) const BEN: AccountId = AccountId::from_bytes(*b"ben's account...");
 pub(super) const HOUSE: HomeId = HomeId::from_bytes(*b"house of anna...");
 pub(super) const RECEIPT: ReceiptId = ReceiptId::from_bytes(*b"receipt for anna");
 pub(super) const SECRET: [u8; 32] = [9; 32];
+/// Whose rings are destroyed.
+const SHREDDED: [Owner; 2] = [Owner::Account(ANNA), Owner::Home(HOUSE)];
 const DAY: Duration = Duration::from_secs(86_400);
 const GRACE: Duration = DAY.saturating_mul(3);
 
@@ -87,13 +90,57 @@ pub(super) async fn go_on(life: &Life, far: impl Fn(&State) -> bool) {
     .await;
 }
 
+/// The search by hand: no id of these keys anywhere, and Ben is still found.
+async fn nothing_is_found(disk: &Disk, keys: &[KeyId]) {
+    let markers = keys.iter().map(|id| Marker::id(*id.as_bytes()));
+    let looked_for: Vec<_> = markers.chain([Marker::id(*BEN.as_bytes())]).collect();
+    let files = Arc::clone(&disk.files);
+    let report = tokio::task::spawn_blocking(move || {
+        search(&*files, &looked_for, &AtomicBool::new(false)).unwrap()
+    });
+    let report = report.await.unwrap();
+    let left: u64 = (0..keys.len()).map(|it| report.count(it)).sum();
+    assert_eq!(left, 0, "{:?}", report.hits);
+    assert!(report.count(keys.len()) > 0);
+}
+
+/// What the byte receipt says, once the residuals have ended.
+async fn byte_receipt_of(life: &Life) {
+    go_on(life, |it| it.bytes_gone.is_some()).await;
+    let proved = state(life).await;
+    let (receipt, at) = proved.bytes_gone.as_ref().unwrap();
+    assert!(*at >= proved.purged_at.unwrap().plus(limits::EVENTS));
+    let body = verify_receipt(&receipt.body, &receipt.signature, &receipt.public_key).unwrap();
+    assert_eq!(body.kind(), api::receipt_body::Kind::Bytes);
+    assert_eq!(body.rings_destroyed, 2);
+    let found = body.search.unwrap();
+    assert_eq!(found.found_after, 0);
+    assert!(found.found_before > 0);
+    let (keys_receipt, _) = proved.keys_gone.as_ref().unwrap();
+    let forged = verify_receipt(&keys_receipt.body, &receipt.signature, &receipt.public_key);
+    assert_eq!(forged, Err(ReceiptError::Signature));
+}
+
+/// What stands when the key receipt is signed.
+async fn purged_and_shredded(life: &Life) {
+    let state = state(life).await;
+    let control = state.control.as_ref().unwrap();
+    assert!(control.markers >= 4 && control.found >= 4);
+    let mut residuals = state.residuals.iter();
+    assert!(residuals.any(|it| it.store == "fake.rows"));
+    for owner in SHREDDED {
+        assert!(life.world.vault.sealed_off(owner).await.unwrap().is_some());
+        let left = life.world.disk.messages_of(id_of(owner)).await;
+        assert!(left.len() <= 2, "a tombstone in each service, nothing else");
+    }
+}
+
 async fn from_closing_to_proof(disk: &Disk) {
     let life = Life::begin(disk).await;
     people(&life).await;
     let ben = disk.messages_of(BEN.into()).await;
-    let shredded = [Owner::Account(ANNA), Owner::Home(HOUSE)];
     let mut keys = Vec::new();
-    for owner in shredded {
+    for owner in SHREDDED {
         let ids = life.world.vault.key_ids(owner).await.unwrap();
         keys.extend(ids.into_iter().map(|(_, id)| id));
     }
@@ -108,56 +155,11 @@ async fn from_closing_to_proof(disk: &Disk) {
     life.accounts.close(&closing(Some(true))).await;
     go_on(&life, |it| it.keys_gone.is_some()).await;
 
-    let state_then = state(&life).await;
-    let control = state_then.control.as_ref().unwrap();
-    assert!(control.markers >= 4 && control.found >= 4);
-    assert!(
-        state_then
-            .residuals
-            .iter()
-            .any(|it| it.store == "fake.rows")
-    );
-    for owner in shredded {
-        assert!(life.world.vault.sealed_off(owner).await.unwrap().is_some());
-        let left = disk.messages_of(id_of(owner)).await;
-        assert!(left.len() <= 2, "a tombstone in each service, nothing else");
-    }
-    assert_eq!(
-        disk.messages_of(BEN.into()).await,
-        ben,
-        "others stay as they are"
-    );
+    purged_and_shredded(&life).await;
+    assert_eq!(disk.messages_of(BEN.into()).await, ben, "others stay");
 
-    go_on(&life, |it| it.bytes_gone.is_some()).await;
-    let proved = state(&life).await;
-    let (receipt, at) = proved.bytes_gone.as_ref().unwrap();
-    assert!(*at >= proved.purged_at.unwrap().plus(limits::EVENTS));
-    let body = verify_receipt(&receipt.body, &receipt.signature, &receipt.public_key).unwrap();
-    assert_eq!(body.kind(), api::receipt_body::Kind::Bytes);
-    assert_eq!(body.rings_destroyed, 2);
-    let found = body.search.unwrap();
-    assert_eq!(found.found_after, 0);
-    assert!(found.found_before > 0);
-    let (keys_receipt, _) = proved.keys_gone.as_ref().unwrap();
-    let forged = verify_receipt(&keys_receipt.body, &receipt.signature, &receipt.public_key);
-    assert_eq!(forged, Err(ReceiptError::Signature));
-
-    // The search by hand: no key id anywhere, and Ben is still found.
-    let markers: Vec<_> = keys.iter().map(|id| Marker::id(*id.as_bytes())).collect();
-    let looked_for = [markers, vec![Marker::id(*BEN.as_bytes())]].concat();
-    let files = Arc::clone(&disk.files);
-    let report = tokio::task::spawn_blocking(move || {
-        search(
-            &*files,
-            &looked_for,
-            &std::sync::atomic::AtomicBool::new(false),
-        )
-        .unwrap()
-    });
-    let report = report.await.unwrap();
-    let left: u64 = (0..keys.len()).map(|it| report.count(it)).sum();
-    assert_eq!(left, 0, "{:?}", report.hits);
-    assert!(report.count(keys.len()) > 0);
+    byte_receipt_of(&life).await;
+    nothing_is_found(disk, &keys).await;
     assert_eq!(disk.messages_of(BEN.into()).await, ben);
     // The order has ended, and so have the answers to it.
     until("the answers are purged", async || {
