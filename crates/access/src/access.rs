@@ -24,6 +24,10 @@ pub const TOKEN_KEYS: Uuid = Uuid::from_u128(1);
 const CAPACITY: u64 = 50_000;
 /// How long a reader waits for what it has written itself.
 const READ_YOUR_WRITES: Duration = Duration::from_secs(2);
+/// How often the token keys are looked at, beside each change of a fact.
+const KEYS_EVERY: Duration = Duration::from_millis(500);
+/// And while they are not known.
+const KEYS_SOON: Duration = Duration::from_millis(10);
 /// How long a client waits when this process does not know enough.
 const AFTER_STALE: Duration = Duration::from_secs(1);
 
@@ -74,11 +78,16 @@ impl Access {
         let mut changes = self.facts.changes();
         loop {
             let known = self.fact("keys", TOKEN_KEYS).await;
-            if let Ok(Some(Fact::Keys(keys))) = known {
-                let mut held = self.keys.write().unwrap_or_else(PoisonError::into_inner);
-                *held = token_keys(&keys, self.clock.now());
-            }
-            let _ = tokio::time::timeout(Duration::from_millis(500), changes.changed()).await;
+            let again = match known {
+                Ok(Some(Fact::Keys(keys))) => {
+                    let mut held = self.keys.write().unwrap_or_else(PoisonError::into_inner);
+                    *held = token_keys(&keys, self.clock.now());
+                    KEYS_EVERY
+                }
+                // Just started: nobody can be signed in until they are known.
+                _ => KEYS_SOON,
+            };
+            let _ = tokio::time::timeout(again, changes.changed()).await;
         }
     }
 

@@ -19,7 +19,7 @@ use hearth_kernel::Service;
 use hearth_ports::{
     Blobs, Clock, Documents, KeyCustody, Leases, Log, Outbound, Series, StoredFiles, Tasks,
 };
-use hearth_rpc::Authority;
+use hearth_rpc::{Authority, TokenKeys};
 use hearth_rpc::token::Parties;
 use hearth_vault::Vault;
 
@@ -196,7 +196,7 @@ impl Installation {
             metrics: metrics.clone(),
             readiness: vec![Readiness {
                 name: "access",
-                check: Arc::new(move || knows.facts().is_fresh()),
+                check: Arc::new(move || TokenKeys::is_fresh(&*knows)),
             }],
             tasks: tasks.clone(),
         };

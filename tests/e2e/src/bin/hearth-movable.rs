@@ -28,6 +28,8 @@ impl Outbound for Printed {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let filter = tracing_subscriber::EnvFilter::from_default_env();
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
     let mut arguments = std::env::args().skip(1);
     let data = PathBuf::from(arguments.next().ok_or("which data folder?")?);
     let ahead: u64 = arguments.next().ok_or("how far ahead?")?.parse()?;
