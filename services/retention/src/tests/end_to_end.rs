@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use bytes::Bytes;
 use hearth_api::retention::v1 as api;
 use hearth_engine::Commit;
 use hearth_kernel::{AccountId, HomeId, KeyId, Owner, ReceiptId, Service};
-use hearth_ports::Read;
+use hearth_ports::{Read, Table};
 use hearth_retention_domain::erasure::{Next, State, next};
 use hearth_retention_domain::limits;
 
@@ -321,4 +322,36 @@ async fn killed_between_any_two_calls_of_the_stores_it_goes_on_to_the_same_end()
         killed += i32::from(killed_after(calls).await);
     }
     assert!(killed > 20, "only {killed} of the runs were killed");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn something_that_is_left_keeps_the_receipt_back() {
+    const STRAY: Table = Table("fake_strays");
+    let (disk, _folder) = Disk::in_files().await;
+    let life = Life::begin(&disk).await;
+    people(&life).await;
+    let keys = life.world.vault.key_ids(Owner::Account(ANNA)).await;
+    let (_, stray) = keys.unwrap()[0];
+    // Somebody wrote down what no eraser knows of.
+    let value = Bytes::copy_from_slice(stray.as_bytes());
+    let put = disk.documents.put(STRAY, b"by", b"mistake", 1, value);
+    put.await.unwrap();
+    disk.clock.advance(GRACE);
+    life.accounts.close(&closing(Some(true))).await;
+    go_on(&life, |it| it.purged_at.is_some()).await;
+    let passes = disk.passes();
+    until("it is searched twice", async || {
+        disk.clock.advance(Duration::from_secs(61));
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        disk.passes() >= passes + 2
+    })
+    .await;
+    assert_eq!(state(&life).await.verified, None);
+
+    disk.documents
+        .delete(STRAY, b"by", b"mistake", 2)
+        .await
+        .unwrap();
+    go_on(&life, |it| it.keys_gone.is_some()).await;
+    life.kill().await;
 }

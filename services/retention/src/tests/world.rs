@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -36,6 +37,7 @@ pub(super) struct Disk {
     pub(super) documents: Arc<dyn Documents>,
     custody: Arc<dyn KeyCustody>,
     pub(super) files: Arc<dyn StoredFiles>,
+    scrubs: Arc<AtomicU64>,
 }
 
 impl Disk {
@@ -47,6 +49,7 @@ impl Disk {
             documents: Arc::clone(&memory.documents) as _,
             custody: Arc::clone(&memory.custody) as _,
             files: Arc::new(Messages(Arc::clone(&memory.log) as _)),
+            scrubs: Arc::default(),
             clock,
             memory,
         }
@@ -61,18 +64,26 @@ impl Disk {
         let stores = DataFolder::open(&data, &keys, &escrow, Arc::new(clock.clone()))
             .await
             .unwrap();
+        let scrubs = Arc::new(AtomicU64::new(0));
         let disk = Self {
+            scrubs: Arc::clone(&scrubs),
             log: Arc::clone(&stores.log) as _,
             documents: Arc::clone(&stores.documents) as _,
             custody: Arc::clone(&stores.custody) as _,
             files: Arc::new(Folders {
                 root: folder.path().to_owned(),
                 stores,
+                scrubs,
             }),
             clock,
             memory,
         };
         (disk, folder)
+    }
+
+    /// How many searches after a purge have begun; of real files only.
+    pub(super) fn passes(&self) -> u64 {
+        self.scrubs.load(Ordering::SeqCst)
     }
 
     /// The same, through a fuse.
@@ -113,11 +124,13 @@ impl Disk {
 struct Folders {
     root: PathBuf,
     stores: Stores,
+    scrubs: Arc<AtomicU64>,
 }
 
 #[async_trait]
 impl StoredFiles for Folders {
     async fn scrub(&self, now: Timestamp) -> Result<(), StoreError> {
+        self.scrubs.fetch_add(1, Ordering::SeqCst);
         self.stores.expire(now).await?;
         self.stores.scrub().await
     }
