@@ -79,7 +79,9 @@ impl Wanted {
         let bare_id = marker < self.first + self.owners.len();
         let ends_later = self.kind == Search::Purge;
         match holds {
-            Holding::Log | Holding::Keys => bare_id,
+            // Published events hold sealed mails, and so ids of keys, until they end after 30 days.
+            Holding::Log => bare_id || ends_later,
+            Holding::Keys => bare_id,
             Holding::Documents => bare_id && ends_later,
             Holding::Frames => ends_later && self.owners.len() > 1,
             Holding::Series | Holding::Blobs | Holding::Other => false,
