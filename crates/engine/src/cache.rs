@@ -25,6 +25,9 @@ use crate::watermark::Watermarks;
 /// Knowledge older than this is not acted upon (DESIGN section 3).
 const STALE_AFTER: Duration = Duration::from_secs(10);
 
+/// How long an answer is put off for a watermark that is about to come: idle relays announce every 500 ms.
+const FRESHEN: Duration = Duration::from_millis(750);
+
 /// The cache does not know well enough to answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("knowledge of this service's facts is stale")]
@@ -163,13 +166,20 @@ impl FactCache {
             .map_or(entry.value, |known| known.value))
     }
 
-    /// The tail may be a moment behind a watermark that was just heard: waits for it, shortly.
+    /// The tail may be a moment behind a watermark that was just heard, or the next watermark just about to
+    /// come: waits for it, shortly.
     async fn freshen(&self) -> bool {
         let mut read = self.inner.read.subscribe();
-        let newest = self.inner.watermarks.newest(self.inner.service);
-        let caught_up = read.wait_for(|read| read.is_some_and(|at| at >= newest.borrow().state));
-        let _ = tokio::time::timeout(Duration::from_millis(250), caught_up).await;
-        self.is_fresh()
+        let mut newest = self.inner.watermarks.newest(self.inner.service);
+        let fresh = async {
+            while !self.is_fresh() {
+                tokio::select! {
+                    _ = read.changed() => {}
+                    _ = newest.changed() => {}
+                }
+            }
+        };
+        tokio::time::timeout(FRESHEN, fresh).await.is_ok()
     }
 
     /// Waits until it knows everything up to a commit of its service. The caller bounds the wait.

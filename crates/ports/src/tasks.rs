@@ -73,7 +73,13 @@ impl Tasks {
         self.spawn(name, async move {
             let mut wait = RESTART_FIRST;
             loop {
-                match make().await {
+                let begun = tokio::time::Instant::now();
+                let outcome = make().await;
+                if begun.elapsed() > RESTART_MOST {
+                    // It did run: whatever ended it now is not what ended it then.
+                    wait = RESTART_FIRST;
+                }
+                match outcome {
                     Ok(()) => wait = RESTART_FIRST,
                     Err(error) => {
                         tracing::warn!(task = name, error = %Chain(&error), "task failed, restarting");

@@ -122,8 +122,8 @@ impl World {
 
     /// Everything acked is there, once, and nothing that was not sent.
     async fn check(&self) {
-        let get = accounts::GetHomeRequest { home_id: self.home.clone(), after: Vec::new() };
         let mut homes = HomesServiceClient::new(self.person.channel.clone());
+        let get = accounts::GetHomeRequest { home_id: self.home.clone(), after: Vec::new() };
         let home = homes.get_home(self.person.with(get)).await.unwrap().into_inner().home.unwrap();
         let names: Vec<String> = home.areas.into_iter().map(|area| area.name).collect();
         let unique: BTreeSet<String> = names.iter().cloned().collect();
