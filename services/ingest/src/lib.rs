@@ -22,6 +22,8 @@ pub mod resume;
 mod running;
 mod seen;
 mod stream;
+#[cfg(test)]
+mod tests;
 mod views;
 mod wire;
 mod writer;

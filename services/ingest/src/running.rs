@@ -47,6 +47,8 @@ pub(crate) struct Running {
     pub(crate) app: App,
     pub(crate) sweeper: Arc<Sweeper>,
     pub(crate) view: Arc<View<ClaimsOfHome>>,
+    /// How far the relay has published.
+    pub(crate) relayed: watch::Receiver<Position>,
 }
 
 /// Why it did not start.
@@ -154,7 +156,12 @@ pub(crate) async fn run(parts: Parts) -> Result<Running, RunError> {
         async move { erasures.run().await }
     });
     write(&tasks, &core, &writer, &sweeper);
-    Ok(Running { app, sweeper, view })
+    Ok(Running {
+        app,
+        sweeper,
+        view,
+        relayed: relay.passed(),
+    })
 }
 
 fn supervise(

@@ -1,0 +1,9 @@
+//! The service on the in-memory backend and a real vault: what is acked is there, once, whatever hubs and crashes do.
+
+mod catalogue;
+mod erasing;
+mod history;
+mod kit;
+mod people;
+mod stream;
+mod tables;
