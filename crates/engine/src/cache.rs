@@ -35,6 +35,8 @@ pub struct Stale;
 
 #[derive(Clone)]
 struct Entry {
+    /// The life in which it was learned: in another one it says nothing.
+    life: u64,
     position: Position,
     /// The message; `None`: there is no such fact.
     value: Option<Bytes>,
@@ -54,6 +56,9 @@ struct Inner {
     entries: Cache<String, Entry>,
     /// Grows each time everything is forgotten: a load that began before does not put its answer in.
     life: AtomicU64,
+    /// How many messages the tail has brought, counted before each is learned. A load during which one came
+    /// does not put its answer in: the cache may have dropped a newer one for want of room.
+    arrived: AtomicU64,
     /// How far the tail has been read; `None` while there is no tail.
     read: watch::Sender<Option<Position>>,
 }
@@ -76,6 +81,7 @@ impl FactCache {
                 watermarks,
                 entries: Cache::new(capacity),
                 life: AtomicU64::new(0),
+                arrived: AtomicU64::new(0),
                 read: watch::Sender::new(None),
             }),
         }
@@ -94,6 +100,7 @@ impl FactCache {
     async fn follow(&self) -> Result<(), StoreError> {
         let inner = &*self.inner;
         self.forget();
+        let life = inner.life.load(Ordering::SeqCst);
         let stream = Stream::new(Family::State, inner.service);
         let head = inner.log.head(stream).await?.unwrap_or(Position::START);
         let mut tail = inner.log.tail(stream, head);
@@ -101,7 +108,9 @@ impl FactCache {
         while let Some(message) = tail.next().await {
             let message = message?;
             let position = message.position;
-            self.learn(message.subject.tokens().to_owned(), entry(Some(message)));
+            inner.arrived.fetch_add(1, Ordering::SeqCst);
+            let key = message.subject.tokens().to_owned();
+            self.learn(key, entry(Some(message), life), None);
             inner.read.send_replace(Some(position));
         }
         Ok(())
@@ -114,14 +123,27 @@ impl FactCache {
         self.inner.entries.invalidate_all();
     }
 
-    fn learn(&self, key: String, new: Entry) {
-        self.inner
-            .entries
-            .entry(key)
-            .and_compute_with(|old| match old {
-                Some(old) if old.value().position >= new.position => Op::Nop,
-                _ => Op::Put(new),
-            });
+    /// Puts a value in, unless a newer one of its life is there. `began` is of a load: how many messages had
+    /// arrived then.
+    fn learn(&self, key: String, new: Entry, began: Option<u64>) {
+        let arrived = &self.inner.arrived;
+        self.inner.entries.entry(key).and_compute_with(|old| {
+            let newer = |old: &Entry| (old.life, old.position) >= (new.life, new.position);
+            if old.is_some_and(|old| newer(old.value())) {
+                return Op::Nop;
+            }
+            // Asked here, where the tail cannot learn the same key at the same time.
+            if began.is_some_and(|then| then != arrived.load(Ordering::SeqCst)) {
+                return Op::Nop;
+            }
+            Op::Put(new)
+        });
+    }
+
+    /// What is held of a subject and was learned in this life.
+    fn held(&self, subject: &Subject, life: u64) -> Option<Entry> {
+        let entry = self.inner.entries.get(subject.tokens());
+        entry.filter(|entry| entry.life == life)
     }
 
     /// Whether what it knows is young enough to act upon.
@@ -130,8 +152,11 @@ impl FactCache {
         let inner = &*self.inner;
         let mark = *inner.watermarks.newest(inner.service).borrow();
         let read = *inner.read.borrow();
+        let now = inner.clock.now();
         read.is_some_and(|read| read >= mark.state)
-            && inner.clock.now().since(mark.at) <= STALE_AFTER
+            && now.since(mark.at) <= STALE_AFTER
+            // A mark from far ahead was heard before our clock was set back, and may be old.
+            && mark.at.since(now) <= STALE_AFTER
             && mark.at > hearth_kernel::Timestamp::EPOCH
     }
 
@@ -140,35 +165,41 @@ impl FactCache {
     /// # Errors
     /// `Stale` when that cannot be known now.
     pub async fn get(&self, kind: &str, id: impl Into<Uuid>) -> Result<Option<Bytes>, Stale> {
-        if !self.is_fresh() && !self.freshen().await {
-            return Err(Stale);
-        }
         let inner = &*self.inner;
+        // Before the question whether there is a tail: a load that begins between two tails belongs to neither.
+        let mut life = inner.life.load(Ordering::SeqCst);
+        if !self.is_fresh() {
+            self.freshen().await;
+            life = inner.life.load(Ordering::SeqCst);
+            if !self.is_fresh() {
+                return Err(Stale);
+            }
+        }
         let subject = Subject::fact(inner.service, kind, id);
-        if let Some(entry) = inner.entries.get(subject.tokens()) {
+        if let Some(entry) = self.held(&subject, life) {
             return Ok(entry.value);
         }
-        let life = inner.life.load(Ordering::SeqCst);
+        let arrived = inner.arrived.load(Ordering::SeqCst);
         let loaded = inner
             .log
             .last(&subject, Read::Leader)
             .await
             .map_err(|_| Stale)?;
-        let entry = entry(loaded);
+        let entry = entry(loaded, life);
         if inner.life.load(Ordering::SeqCst) != life {
             return Err(Stale);
         }
-        self.learn(subject.tokens().to_owned(), entry.clone());
+        self.learn(subject.tokens().to_owned(), entry.clone(), Some(arrived));
         // The tail may have brought a newer one while we were reading.
-        Ok(inner
-            .entries
-            .get(subject.tokens())
+        let known = self.held(&subject, life);
+        Ok(known
+            .filter(|known| known.position > entry.position)
             .map_or(entry.value, |known| known.value))
     }
 
     /// The tail may be a moment behind a watermark that was just heard, or the next watermark just about to
     /// come: waits for it, shortly.
-    async fn freshen(&self) -> bool {
+    async fn freshen(&self) {
         let mut read = self.inner.read.subscribe();
         let mut newest = self.inner.watermarks.newest(self.inner.service);
         let fresh = async {
@@ -179,7 +210,7 @@ impl FactCache {
                 }
             }
         };
-        tokio::time::timeout(FRESHEN, fresh).await.is_ok()
+        let _ = tokio::time::timeout(FRESHEN, fresh).await;
     }
 
     /// Waits until it knows everything up to a commit of its service. The caller bounds the wait.
@@ -208,15 +239,17 @@ impl FactCache {
     }
 }
 
-fn entry(message: Option<Message>) -> Entry {
+fn entry(message: Option<Message>, life: u64) -> Entry {
     let Some(message) = message else {
         return Entry {
+            life,
             position: Position::START,
             value: None,
         };
     };
     let gone = Stamp::read(&message.bytes).is_some_and(|stamp| stamp.gone);
     Entry {
+        life,
         position: message.position,
         value: (!gone).then_some(message.bytes),
     }

@@ -29,6 +29,8 @@ const MARK_EVERY: u32 = 64;
 const MARK_IDLE: Duration = Duration::from_millis(200);
 /// The first and the longest wait before a message is handled again.
 const RETRY: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(5));
+/// After so many tries of one message, about half a minute, somebody has to look: everything behind it waits.
+const ALARM_AFTER: u32 = 13;
 
 /// Why a message was not handled.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -229,7 +231,7 @@ impl<C: Consume> Consumer<C> {
         parking: &Parking,
         parked: &Parked,
     ) -> Result<(), StoreError> {
-        let mut wait = RETRY.0;
+        let (mut wait, mut tries) = (RETRY.0, 0_u32);
         loop {
             if parked.holds(&message.subject) {
                 return Ok(());
@@ -241,7 +243,12 @@ impl<C: Consume> Consumer<C> {
                 }
                 Err(ConsumeError::Retry(why)) => {
                     let consumer = self.handler.name();
-                    tracing::warn!(consumer, subject = %message.subject, error = %why, "message not handled, waiting");
+                    tries = tries.saturating_add(1);
+                    if tries < ALARM_AFTER {
+                        tracing::warn!(consumer, subject = %message.subject, error = %why, "message not handled, waiting");
+                    } else {
+                        tracing::error!(consumer, subject = %message.subject, error = %why, tries, "consumer is stuck");
+                    }
                     tokio::time::sleep(wait).await;
                     wait = (wait * 2).min(RETRY.1);
                 }

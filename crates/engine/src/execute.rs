@@ -336,9 +336,6 @@ impl Engine {
             version: next.version,
             decided_at: now.micros(),
         });
-        if A::REMEMBER == 0 {
-            next.remembered.clear();
-        }
         forget(&mut next.remembered, A::REMEMBER, now);
         let bytes =
             Bytes::from(commit::<A>(call, loaded, &next, &mut events, now)?.encode_to_vec());
@@ -416,12 +413,9 @@ impl Engine {
                         Err(_) => return Err(StoreError::unknown("not settled").into()),
                     }
                 }
-                Err(StoreError::Retryable(cause)) if tries > 0 => {
-                    // An earlier try may have been written: this one's certainty does not cover it.
-                    if tries >= SETTLE_TRIES {
-                        return Err(StoreError::Unknown(cause).into());
-                    }
-                }
+                // An earlier try may have been written: this one's certainty does not cover it.
+                Err(StoreError::Retryable(_)) if (1..SETTLE_TRIES).contains(&tries) => {}
+                Err(_) if tries > 0 => return Err(StoreError::unknown("not settled").into()),
                 Err(error) => return Err(error.into()),
             }
             tries += 1;

@@ -136,7 +136,9 @@ impl<A: Aggregate> Loaded<A> {
 
     /// A history's commits follow each other; a record's and a purged log's first message may have any version.
     fn check_chain(&self, commit: &Commit) -> Result<(), ExecuteError> {
-        if A::STORED == Stored::Record || (self.version == 0 && commit.is_tombstone()) {
+        // Of what was purged behind our back only the tombstone is left, whatever we had read before.
+        let purged = commit.is_tombstone() && commit.version != self.version + 1;
+        if A::STORED == Stored::Record || purged {
             return Ok(());
         }
         if commit.version != self.version + 1 {
@@ -172,8 +174,11 @@ impl<A: Aggregate> Loaded<A> {
     }
 }
 
-/// Drops what need not be remembered any more at `now`.
+/// Drops what need not be remembered any more at `now`: everything of an aggregate that remembers nothing.
 pub(crate) fn forget(remembered: &mut VecDeque<Remembered>, at_least: usize, now: Timestamp) {
+    if at_least == 0 {
+        remembered.clear();
+    }
     let oldest = now.minus(REMEMBER_FOR).micros();
     while remembered.len() > at_least
         && (remembered.len() > REMEMBER_AT_MOST

@@ -168,6 +168,12 @@ impl Relay {
         let marker = self.marker().await?;
         let mut int = self.target(Family::Int, marker).await?;
         let mut state = self.target(Family::State, marker).await?;
+        // Every message of a commit is published before the first one of the next: what one target has begun,
+        // the other has whole but for that commit. So an emptied INT, or one that never had a message, is no
+        // reason to publish again, or to read all of history at each start.
+        let (of_int, of_state) = (int.progress, state.progress);
+        int.progress = int.progress.at_least(of_state.before());
+        state.progress = state.progress.at_least(of_int.before());
         let from = int
             .progress
             .complete_through()
@@ -177,6 +183,7 @@ impl Relay {
         let parked = self.parking.load().await?;
         let mut tail = self.log.tail(Stream::new(Family::Evt, self.service), from);
         let mut housekeeping = self.clock.now().plus(HOUSEKEEPING);
+        let mut asked = self.head_now().await?;
         loop {
             if self.clock.now() >= housekeeping {
                 self.mark(processed, &mut state).await?;
@@ -184,9 +191,18 @@ impl Relay {
                 housekeeping = self.clock.now().plus(HOUSEKEEPING);
             }
             let next = match tail.next().now_or_never() {
-                Some(next) => next,
+                Some(next) => {
+                    // Who has no idle moment says what it knows all the same: how things stood when it last asked.
+                    if processed >= asked.1 && self.clock.now() >= asked.0.plus(IDLE) {
+                        asked = self.head_now().await?;
+                    }
+                    next
+                }
                 None => {
-                    self.announce(processed, &int, &state).await?;
+                    asked = self.head_now().await?;
+                    if processed >= asked.1 {
+                        self.announce(asked, &int, &state).await?;
+                    }
                     tokio::select! {
                         next = tail.next() => next,
                         () = tokio::time::sleep(IDLE) => continue,
@@ -202,8 +218,12 @@ impl Relay {
                     other => other?,
                 }
             }
+            let behind = processed < asked.1;
             processed = message.position;
             self.passed.send_replace(processed);
+            if behind && processed >= asked.1 {
+                self.announce(asked, &int, &state).await?;
+            }
         }
     }
 
@@ -270,16 +290,10 @@ impl Relay {
         let progress = newest
             .and_then(|message| Stamp::read(&message.bytes))
             .map(|s| s.progress());
-        let progress = progress.unwrap_or_default();
-        let later = if (marker.evt, marker.done) > (progress.evt, progress.done) {
-            marker
-        } else {
-            progress
-        };
         Ok(TargetStream {
             stream,
             head,
-            progress: later,
+            progress: progress.unwrap_or_default().at_least(marker),
         })
     }
 
@@ -318,24 +332,24 @@ impl Relay {
         Ok(())
     }
 
+    /// The time, and then the head of EVT.
+    async fn head_now(&self) -> Result<(Timestamp, Position), RelayError> {
+        let at = self.clock.now();
+        let evt = Stream::new(Family::Evt, self.service);
+        Ok((at, self.log.head(evt).await?.unwrap_or(Position::START)))
+    }
+
+    /// Says that what EVT held at that time is published.
     async fn announce(
         &self,
-        processed: Position,
+        (at, head): (Timestamp, Position),
         int: &TargetStream,
         state: &TargetStream,
     ) -> Result<(), RelayError> {
-        let at = self.clock.now();
-        let head = self
-            .log
-            .head(Stream::new(Family::Evt, self.service))
-            .await?;
-        if head.is_some_and(|head| head > processed) {
-            return Ok(());
-        }
         let watermark = Watermark {
             source: self.service.name().to_owned(),
             at_micros: at.micros(),
-            evt: Some(head.unwrap_or(Position::START).into()),
+            evt: Some(head.into()),
             int: Some(int.head.unwrap_or(Position::START).into()),
             state: Some(state.head.unwrap_or(Position::START).into()),
         };

@@ -140,6 +140,24 @@ impl Progress {
         evt < self.evt || (evt == self.evt && index < self.done)
     }
 
+    /// As far as everything before this commit: what is certain of the other target stream.
+    pub(crate) const fn before(self) -> Self {
+        Self {
+            evt: self.evt.before(),
+            done: u32::MAX,
+            of: u32::MAX,
+        }
+    }
+
+    /// The farther of the two.
+    pub(crate) fn at_least(self, other: Self) -> Self {
+        if (self.evt, self.done) >= (other.evt, other.done) {
+            self
+        } else {
+            other
+        }
+    }
+
     /// Up to which commit everything is published.
     #[must_use]
     pub fn complete_through(&self) -> Position {

@@ -98,15 +98,27 @@ impl Timers {
     pub async fn run(&self, handler: &dyn Fire) -> Result<(), StoreError> {
         loop {
             let now = self.clock.now();
-            let range = Range {
-                until: Some(key(now.plus(Duration::from_micros(1)), Uuid::nil())),
-                ..Range::all(PAGE)
-            };
+            self.fire_due(now, handler).await?;
+            let next = self.next_due(now).await?;
+            let look = now.plus(LOOK_EVERY);
+            tokio::select! {
+                () = self.clock.sleep_until(next.unwrap_or(look).min(look)) => {}
+                () = self.changed.notified() => {}
+            }
+        }
+    }
+
+    /// Fires everything that is due, each once: one that cannot be done now keeps none behind it waiting.
+    async fn fire_due(&self, now: Timestamp, handler: &dyn Fire) -> Result<(), StoreError> {
+        let mut range = Range {
+            until: Some(key(now.plus(Duration::from_micros(1)), Uuid::nil())),
+            ..Range::all(PAGE)
+        };
+        loop {
             let due = self
                 .documents
-                .range(TABLE, &self.partition(), range)
+                .range(TABLE, &self.partition(), range.clone())
                 .await?;
-            let mut waiting = false;
             for row in &due {
                 let Some((due, id)) = read_key(&row.key) else {
                     continue;
@@ -120,7 +132,6 @@ impl Timers {
                     Ok(()) => {}
                     Err(ConsumeError::Retry(why)) => {
                         tracing::warn!(service = %self.service, error = %why, "timer not done, firing again");
-                        waiting = true;
                         continue;
                     }
                     Err(ConsumeError::Poison(why)) => {
@@ -131,14 +142,10 @@ impl Timers {
                     .delete(TABLE, &self.partition(), &row.key, row.stamp)
                     .await?;
             }
-            if due.len() == PAGE && !waiting {
-                continue;
-            }
-            let next = self.next_due(now).await?;
-            let look = now.plus(LOOK_EVERY);
-            tokio::select! {
-                () = self.clock.sleep_until(next.unwrap_or(look).min(look)) => {}
-                () = self.changed.notified() => {}
+            match due.last() {
+                // The smallest key behind the last one.
+                Some(last) if due.len() == PAGE => range.from = Some([&last.key[..], &[0]].concat()),
+                _ => return Ok(()),
             }
         }
     }

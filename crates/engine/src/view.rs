@@ -15,6 +15,12 @@ use tokio::sync::Mutex;
 use crate::consumer::{Consume, ConsumeError};
 
 const VERSIONS: Table = Table("engine_views");
+/// The version that is read.
+const CURRENT: &[u8] = b"current";
+/// The last version that a rebuild began to fill.
+const BEGUN: &[u8] = b"begun";
+/// The value of [`BEGUN`] when all but the current version was last deleted.
+const SWEPT: &[u8] = b"swept";
 /// Messages per page of a rebuild, and partitions per page of a sweep.
 const PAGE: usize = 512;
 
@@ -99,12 +105,17 @@ pub struct View<P> {
     log: Arc<dyn Log>,
     documents: Arc<dyn Documents>,
     version: AtomicU32,
+    /// The version that a rebuild is filling; 0 when there is none.
+    building: AtomicU32,
+    /// Held for a whole rebuild: there is one at a time.
+    rebuilding: Mutex<()>,
     /// Held while a message is projected, and while a rebuild swaps.
     writing: Mutex<()>,
 }
 
 impl<P: Projection> View<P> {
-    /// Opens the view at the version that is current.
+    /// Opens the view at the version that is current, and deletes what a rebuild that was cut off left behind:
+    /// nobody reads it, and no eraser would find it.
     ///
     /// # Errors
     /// When the store does not answer.
@@ -113,19 +124,36 @@ impl<P: Projection> View<P> {
         log: Arc<dyn Log>,
         documents: Arc<dyn Documents>,
     ) -> Result<Arc<Self>, StoreError> {
-        let row = documents
-            .get(VERSIONS, P::TABLE.0.as_bytes(), b"current")
-            .await?;
-        let version =
-            row.and_then(|row| row.value.as_ref().try_into().ok().map(u32::from_be_bytes));
-        let version = AtomicU32::new(version.unwrap_or(0));
-        Ok(Arc::new(Self {
+        let view = Arc::new(Self {
             projection,
             log,
             documents,
-            version,
+            version: AtomicU32::new(0),
+            building: AtomicU32::new(0),
+            rebuilding: Mutex::new(()),
             writing: Mutex::new(()),
-        }))
+        });
+        let version = view.noted(CURRENT).await?;
+        view.version.store(version, Ordering::SeqCst);
+        if view.noted(BEGUN).await? > view.noted(SWEPT).await? {
+            view.sweep().await?;
+        }
+        Ok(view)
+    }
+
+    async fn noted(&self, what: &[u8]) -> Result<u32, StoreError> {
+        let name = P::TABLE.0.as_bytes();
+        let row = self.documents.get(VERSIONS, name, what).await?;
+        let number = row.and_then(|row| row.value.as_ref().try_into().ok().map(u32::from_be_bytes));
+        Ok(number.unwrap_or(0))
+    }
+
+    async fn note(&self, what: &[u8], version: u32) -> Result<(), StoreError> {
+        let (name, value) = (P::TABLE.0.as_bytes(), version.to_be_bytes());
+        let value = Bytes::copy_from_slice(&value);
+        self.documents
+            .put(VERSIONS, name, what, i64::from(version), value)
+            .await
     }
 
     /// The version whose rows are read.
@@ -154,15 +182,21 @@ impl<P: Projection> View<P> {
             .await
     }
 
-    /// Deletes a partition of every version as of now: for erasers.
+    /// Deletes a partition as of a position, also from what a rebuild is filling: for erasers.
     ///
     /// # Errors
     /// When the store fails.
     pub async fn erase(&self, partition: &[u8], through: Position) -> Result<(), StoreError> {
-        let partition = versioned(self.version(), partition);
-        self.documents
-            .drop_partition(P::TABLE, &partition, through.stamp())
-            .await
+        // In this order: a rebuild swaps before it says that it builds no more.
+        let building = self.building.load(Ordering::SeqCst);
+        let current = self.version();
+        for version in [current, building] {
+            let partition = versioned(version, partition);
+            self.documents
+                .drop_partition(P::TABLE, &partition, through.stamp())
+                .await?;
+        }
+        Ok(())
     }
 
     /// Builds the next version from the log beside this one, swaps, and deletes the old rows.
@@ -170,7 +204,21 @@ impl<P: Projection> View<P> {
     /// # Errors
     /// When a store fails or a message cannot be projected; then nothing has changed for readers.
     pub async fn rebuild(&self) -> Result<(), ConsumeError> {
-        let next = self.version() + 1;
+        let _one = self.rebuilding.lock().await;
+        // A number of its own, also after a rebuild that failed: what is swept away never comes back.
+        let next = self.version().max(self.noted(BEGUN).await?) + 1;
+        self.note(BEGUN, next).await?;
+        self.building.store(next, Ordering::SeqCst);
+        let filled = self.fill(next).await;
+        self.building.store(0, Ordering::SeqCst);
+        // The old version, or the one that could not be filled.
+        let swept = self.sweep().await;
+        filled?;
+        Ok(swept?)
+    }
+
+    /// Fills a version and makes it the current one.
+    async fn fill(&self, next: u32) -> Result<(), ConsumeError> {
         let mut through: Vec<(Stream, Position)> = self
             .projection
             .sources()
@@ -178,16 +226,11 @@ impl<P: Projection> View<P> {
             .map(|s| (s, Position::START))
             .collect();
         self.catch_up(next, &mut through).await?;
-        let writing = self.writing.lock().await;
+        let _writing = self.writing.lock().await;
         self.catch_up(next, &mut through).await?;
-        let value = Bytes::copy_from_slice(&next.to_be_bytes());
-        let name = P::TABLE.0.as_bytes();
-        self.documents
-            .put(VERSIONS, name, b"current", i64::from(next), value)
-            .await?;
-        let old = self.version.swap(next, Ordering::SeqCst);
-        drop(writing);
-        Ok(self.sweep(old).await?)
+        self.note(CURRENT, next).await?;
+        self.version.store(next, Ordering::SeqCst);
+        Ok(())
     }
 
     async fn catch_up(
@@ -221,21 +264,23 @@ impl<P: Projection> View<P> {
         self.projection.project(message, &rows).await
     }
 
-    /// Deletes every row of an old version.
-    async fn sweep(&self, version: u32) -> Result<(), StoreError> {
+    /// Deletes every row of every version but the current one, and notes that.
+    async fn sweep(&self) -> Result<(), StoreError> {
+        let begun = self.noted(BEGUN).await?;
+        let current = self.version().to_be_bytes();
         let mut after = None;
         loop {
             let page = self.documents.partitions(P::TABLE, after, PAGE).await?;
             for partition in page
                 .iter()
-                .filter(|p| p.starts_with(&version.to_be_bytes()))
+                .filter(|p| !p.starts_with(&current))
             {
                 self.documents
                     .drop_partition(P::TABLE, partition, i64::MAX)
                     .await?;
             }
             if page.len() < PAGE {
-                return Ok(());
+                return self.note(SWEPT, begun).await;
             }
             after = page.last().cloned();
         }

@@ -14,6 +14,8 @@ use crate::stamp::WirePosition;
 
 /// How often an idle relay announces its watermark (DESIGN section 3).
 pub(crate) const IDLE: Duration = Duration::from_millis(500);
+/// A watermark that is so much older than the one before comes from a clock that was set back.
+const SET_BACK: Duration = Duration::from_secs(10);
 
 /// `hearth.events.v1.Watermark`.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
@@ -117,7 +119,8 @@ impl Watermarks {
             if let Some(heard) = self.heard.get(&service) {
                 heard.send_if_modified(|old| {
                     let new = Published::from(&mark);
-                    let newer = new.at > old.at;
+                    // A clock that was set back must not make us deaf until it has caught up.
+                    let newer = new.at > old.at || old.at.since(new.at) > SET_BACK;
                     if newer {
                         *old = new;
                     }
