@@ -1,8 +1,8 @@
 //! The hash chains of a history stream, walked commit by commit: every commit follows the one before and hashes it.
 //!
 //! It runs over the bytes as they lie in the log, ciphertext included, and opens nothing, so it works when keys are
-//! gone. It detects what was damaged, lost or put in; not what whoever can write the log wrote anew from its
-//! beginning.
+//! gone. It detects what was damaged, lost or put in before the last commit of an aggregate; not a last commit that
+//! was changed or cut off, which nothing hashes yet, nor what whoever can write the log wrote anew.
 
 use std::collections::HashMap;
 use std::fmt;

@@ -61,7 +61,6 @@ pub(crate) async fn run(args: &FolderArgs) -> Result<Shown, Exit> {
         parked,
     };
     let path = |path: &Path| Value::from(path.display().to_string());
-    let advice = findings.advice().into_iter().map(|line| vec![json!(line)]);
     Ok(Shown::Parts(vec![
         (
             "installation",
@@ -75,7 +74,7 @@ pub(crate) async fn run(args: &FolderArgs) -> Result<Shown, Exit> {
         ("files", files.into()),
         ("streams", streams.into()),
         ("keys", keys(&vault)),
-        ("warnings", Table::of(&["warning"], advice).into()),
+        ("warnings", Shown::List(findings.advice())),
     ]))
 }
 

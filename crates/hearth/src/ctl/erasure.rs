@@ -4,6 +4,7 @@
 mod proof;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Subcommand;
 use hearth_api::retention::v1 as wire;
@@ -15,6 +16,11 @@ use super::connection::{Connection, ConnectionArgs};
 use super::output::{Shown, Table};
 use super::receipt::{ReceiptFile, Signed};
 use super::values;
+
+/// How often a receipt that is not known is asked for: for 5 s, far longer than services need to learn of each other.
+const TRIES: u32 = 25;
+/// The wait between two of them.
+const PAUSE: Duration = Duration::from_millis(200);
 
 #[derive(Subcommand, Clone, Debug)]
 pub(crate) enum ErasureCommand {
@@ -60,11 +66,7 @@ pub(crate) async fn run(command: ErasureCommand, to: &ConnectionArgs) -> Result<
 }
 
 async fn status(to: &Connection, file: &ReceiptFile) -> Result<Shown, Exit> {
-    let request = wire::GetErasureRequest {
-        receipt: Some(file.reference()?),
-    };
-    let answer = to.client.retention().get_erasure(request).await;
-    let answer = answer.map_err(|it| to.refused(&it))?.into_inner();
+    let answer = erasure(to, file).await?;
     let state = values::enum_name(answer.state().as_str_name(), "ERASURE_STATE_");
     Ok(Shown::Parts(vec![
         (
@@ -77,6 +79,23 @@ async fn status(to: &Connection, file: &ReceiptFile) -> Result<Shown, Exit> {
         ("steps", steps(&answer.steps).into()),
         ("residuals", residuals(&answer.residuals).into()),
     ]))
+}
+
+/// The erasure. Retention learns of a closing a moment after it was answered, so a receipt that is not known yet is
+/// asked for again.
+async fn erasure(to: &Connection, file: &ReceiptFile) -> Result<wire::GetErasureResponse, Exit> {
+    let mut tries = 1;
+    loop {
+        let request = wire::GetErasureRequest {
+            receipt: Some(file.reference()?),
+        };
+        match to.client.retention().get_erasure(request).await {
+            Ok(answer) => return Ok(answer.into_inner()),
+            Err(status) if status.code() == Code::NotFound && tries < TRIES => tries += 1,
+            Err(status) => return Err(to.refused(&status)),
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
 }
 
 async fn receipts(to: &Connection, file: &mut ReceiptFile) -> Result<Shown, Exit> {
@@ -95,7 +114,7 @@ async fn receipts(to: &Connection, file: &mut ReceiptFile) -> Result<Shown, Exit
         .get_byte_receipt(request)
         .await
         .map(|it| it.into_inner().receipt);
-    let mut table = Table::new(&["proves_that_gone", "there", "key_id"]);
+    let mut table = Table::new(&["proves_gone", "there", "key_id"]);
     let mut there = Vec::new();
     for (kind, answer) in [("keys", keys), ("bytes", bytes)] {
         match answer {

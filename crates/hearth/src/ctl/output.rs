@@ -9,6 +9,8 @@ use serde_json::{Map, Value};
 
 /// What stands for a value that is not there, in text.
 const ABSENT: &str = "-";
+/// What stands for a list without items, in text.
+const NONE: &str = "none";
 
 /// What a command has to show.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,6 +19,8 @@ pub(crate) enum Shown {
     Line(String),
     /// One thing: a name and a value a line. In JSON an object.
     One(Vec<(&'static str, Value)>),
+    /// Sentences, one a line. In JSON an array of them.
+    List(Vec<String>),
     /// Many of a kind. In JSON an array of objects.
     Many(Table),
     /// Several of these, each under a title. In JSON an object of them.
@@ -103,6 +107,7 @@ impl Shown {
                         .collect(),
                 )
             }
+            Self::List(lines) => lines.clone().into(),
             Self::Many(table) => Value::Array(table.json().collect()),
             Self::Parts(parts) => {
                 let parts = parts.iter();
@@ -127,8 +132,16 @@ impl Shown {
                     let _ = writeln!(out, "{indent}{name:width$}  {}", cell(value));
                 }
             }
+            Self::List(lines) if lines.is_empty() => {
+                let _ = writeln!(out, "{indent}{NONE}");
+            }
+            Self::List(lines) => {
+                for line in lines {
+                    let _ = writeln!(out, "{indent}{}", printable(line));
+                }
+            }
             Self::Many(table) if table.is_empty() => {
-                let _ = writeln!(out, "{indent}none");
+                let _ = writeln!(out, "{indent}{NONE}");
             }
             Self::Many(table) => {
                 let mut columns = Columns::default();
@@ -176,12 +189,9 @@ impl Columns {
         // A column of numbers is read from the right.
         let numbers: Vec<bool> = (0..header.len())
             .map(|column| {
-                let mut there = table
-                    .rows
-                    .iter()
-                    .filter_map(|row| row.get(column))
-                    .peekable();
-                there.peek().is_some() && there.all(|value| value.is_number() || value.is_null())
+                let of_column = || table.rows.iter().filter_map(|row| row.get(column));
+                of_column().any(Value::is_number)
+                    && of_column().all(|value| value.is_number() || value.is_null())
             })
             .collect();
         let header = (!std::mem::replace(&mut self.begun, true)).then_some(&header);
@@ -244,6 +254,16 @@ impl Lines {
         };
         lines.join("\n")
     }
+
+    /// What is still to be said at the end, given the columns: an answer without rows is no silence.
+    pub(crate) fn end(&self, columns: &'static [&'static str]) -> Option<String> {
+        match self.form {
+            _ if self.columns.begun => None,
+            Form::Text => Some(NONE.to_owned()),
+            Form::Csv => Some(columns.join(",")),
+            Form::Json => None,
+        }
+    }
 }
 
 /// A value as people read it.
@@ -292,86 +312,4 @@ pub(crate) fn remark(text: &str) {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    fn table() -> Table {
-        Table::of(
-            &["name", "power_watts", "on"],
-            [
-                vec![json!("Boiler, old"), json!(7), json!(true)],
-                vec![json!("Lamp \"x\""), json!(1234.5), Value::Null],
-            ],
-        )
-    }
-
-    #[test]
-    fn a_table_is_aligned_and_numbers_stand_right() {
-        let text = Shown::from(table()).text();
-        let expected = "NAME         POWER WATTS  ON\n\
-                        Boiler, old            7  yes\n\
-                        Lamp \"x\"          1234.5  -";
-        assert_eq!(text, expected);
-        assert_eq!(Shown::from(Table::new(&["name"])).text(), "none");
-    }
-
-    #[test]
-    fn the_same_table_is_json_with_names() {
-        let json = Shown::from(table()).json();
-        assert_eq!(
-            json[0],
-            json!({"name": "Boiler, old", "power_watts": 7, "on": true})
-        );
-        assert_eq!(json[1]["on"], Value::Null);
-    }
-
-    #[test]
-    fn parts_are_indented_under_their_titles() {
-        let one = Shown::One(vec![("id", json!("x")), ("made_at", json!(""))]);
-        let parts = Shown::Parts(vec![
-            ("this_home", one),
-            ("said", Shown::Line("ok".to_owned())),
-        ]);
-        assert_eq!(
-            parts.text(),
-            "this home\n  id       x\n  made at  -\n\nsaid\n  ok"
-        );
-        assert_eq!(
-            parts.json(),
-            json!({"this_home": {"id": "x", "made_at": ""}, "said": {"done": "ok"}})
-        );
-    }
-
-    #[test]
-    fn pieces_have_one_header_and_keep_their_widths() {
-        let mut lines = Lines::new(Form::Text);
-        let first = lines.next(&table());
-        let second = lines.next(&Table::of(
-            &["name", "power_watts", "on"],
-            [vec![json!("x"), json!(1), json!(false)]],
-        ));
-        assert_eq!(first.lines().count(), 3);
-        assert_eq!(second, "x                      1  no");
-    }
-
-    #[test]
-    fn csv_quotes_what_needs_it() {
-        let mut lines = Lines::new(Form::Csv);
-        let expected = "name,power_watts,on\n\"Boiler, old\",7,true\n\"Lamp \"\"x\"\"\",1234.5,";
-        assert_eq!(lines.next(&table()), expected);
-        assert_eq!(Lines::new(Form::Json).next(&table()).lines().count(), 2);
-    }
-
-    #[test]
-    fn a_name_cannot_move_the_cursor() {
-        let text = Shown::Line("a\u{1b}[2Jb\nc".to_owned()).text();
-        assert_eq!(text, "a\u{fffd}[2Jb\u{fffd}c");
-        let row = vec![json!("x\r\ny")];
-        assert_eq!(
-            Lines::new(Form::Csv).next(&Table::of(&["n"], [row])),
-            "n\nx\u{fffd}\u{fffd}y"
-        );
-    }
-}
+mod tests;

@@ -169,7 +169,7 @@ async fn query(to: &Connection, args: &QueryArgs, form: Form) -> Result<(), Exit
     let (mut lines, mut tries) = (Lines::new(form), 0);
     loop {
         match chunks(to, &mut request, &mut lines, &mut tries).await? {
-            None => return Ok(()),
+            None => break,
             Some(status) if tries >= REOPENED || !may_pass(&status) => {
                 return Err(to.refused(&status));
             }
@@ -177,6 +177,14 @@ async fn query(to: &Connection, args: &QueryArgs, form: Form) -> Result<(), Exit
         }
         tokio::time::sleep(PAUSE).await;
     }
+    let columns = match resolution {
+        wire::Resolution::Raw => columns::RAW,
+        _ => columns::WINDOWS,
+    };
+    if let Some(end) = lines.end(columns) {
+        output::print(&end);
+    }
+    Ok(())
 }
 
 /// Prints the chunks of one stream. Answers why it broke off, if it did; the request then goes on behind the last one.

@@ -80,7 +80,6 @@ fn shown(receipt: &SignedReceipt, body: &ReceiptBody) -> Shown {
         .stores
         .iter()
         .map(|it| vec![json!(it.store), json!(it.removed)]);
-    let caveats = body.caveats.iter().map(|it| vec![json!(it)]);
     Shown::Parts(vec![
         (
             "receipt",
@@ -102,7 +101,7 @@ fn shown(receipt: &SignedReceipt, body: &ReceiptBody) -> Shown {
         ("steps", steps(&body.steps).into()),
         ("removed", Table::of(&["store", "items"], removed).into()),
         ("residuals", residuals(&body.residuals).into()),
-        ("caveats", Table::of(&["caveat"], caveats).into()),
+        ("caveats", Shown::List(body.caveats.clone())),
     ])
 }
 

@@ -13,6 +13,20 @@ use crate::ctl::values;
 #[error("its columns do not fit each other")]
 pub(super) struct Misfit;
 
+/// The columns of readings.
+pub(super) const RAW: &[&str] = &["observed_at", "value"];
+/// The columns of windows.
+pub(super) const WINDOWS: &[&str] = &[
+    "start",
+    "count",
+    "min",
+    "mean",
+    "max",
+    "sum",
+    "last",
+    "true_seconds",
+];
+
 /// Readings: a time and a value each.
 pub(super) fn raw(columns: &RawColumns) -> Result<Table, Misfit> {
     let count = columns.time_delta.len();
@@ -34,7 +48,7 @@ pub(super) fn raw(columns: &RawColumns) -> Result<Table, Misfit> {
         .into_iter()
         .zip(values)
         .map(|(time, value)| vec![time, value]);
-    Ok(Table::of(&["observed_at", "value"], rows))
+    Ok(Table::of(RAW, rows))
 }
 
 /// Windows: where they start, and what their type fills.
@@ -76,17 +90,7 @@ pub(super) fn windows(columns: &WindowColumns) -> Result<Table, Misfit> {
                     .map_or(Value::Null, |it| json!(seconds(*it))),
             ]
         });
-    let names = &[
-        "start",
-        "count",
-        "min",
-        "mean",
-        "max",
-        "sum",
-        "last",
-        "true_seconds",
-    ];
-    Ok(Table::of(names, rows))
+    Ok(Table::of(WINDOWS, rows))
 }
 
 fn times(base: i64, deltas: &[u64]) -> Result<Vec<Value>, Misfit> {
