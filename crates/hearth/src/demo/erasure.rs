@@ -27,8 +27,8 @@ const QUIET: Duration = Duration::from_millis(500);
 /// How much time passes first, and twice as much each time that nothing came of it: leases end after 90 s, rotation
 /// comes within a day, residuals end after weeks.
 const FIRST_STRIDE: Duration = Duration::from_secs(120);
-/// The most that passes at once: all that is done every day is done twice in it.
-const LONGEST_STRIDE: Duration = Duration::from_secs(12 * 3600);
+/// The most that passes at once.
+const LONGEST_STRIDE: Duration = Duration::from_secs(86_400);
 
 /// What the person keeps of her closing: all that can later ask about it.
 pub(super) struct Closed {

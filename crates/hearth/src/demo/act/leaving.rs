@@ -124,9 +124,7 @@ impl Play {
                 screen.say(place);
             }
             let residual = seen.proof(&before.control, traces)?;
-            screen.say(format!(
-                "{residual} bare ids in the log, as the residual list says"
-            ));
+            screen.say(format!("{residual} bare ids, all on the residual list"));
             Ok(())
         };
         let name = "the search finds bare ids only, with every key there is";
