@@ -76,7 +76,7 @@ pub(crate) async fn run(parts: Parts) -> Result<Running, RunError> {
         Arc::clone(&documents),
         parts.watermarks.clone(),
     ));
-    let (progress, progressed) = watch::channel(None);
+    let (progress, progressed) = watch::channel(Some(Position::START));
     let fresh = Arc::new(Fresh::default());
     let (pending, live) = (Pending::default(), Live::default());
     let core = Arc::new(Core {
@@ -108,6 +108,7 @@ pub(crate) async fn run(parts: Parts) -> Result<Running, RunError> {
         pending,
         live,
         fresh,
+        since: engine.now(),
         progress,
         passed: watch::Sender::new(Position::START),
     });

@@ -73,8 +73,8 @@ where
             }
         };
         let Greeted { standing, registry, windows, welcome } = greeted;
-        yield Ok(frame(ingest_response::Frame::Welcome(welcome)));
         let seat = core.connected.take(standing.hub);
+        yield Ok(frame(ingest_response::Frame::Welcome(welcome)));
         let (done, mut outcomes) = mpsc::channel::<Done>(OUTCOMES);
         let mut session = Session::new(Arc::clone(&core), standing, registry, windows, done);
         let mut looks = tokio::time::interval(LOOK_EVERY);

@@ -16,7 +16,7 @@ use futures::StreamExt;
 use hearth_api::events::v1::Frame;
 use hearth_engine::random_id;
 use hearth_ingest_domain::window::Window;
-use hearth_kernel::{ClaimId, HubStreamId};
+use hearth_kernel::{ClaimId, HubStreamId, Timestamp};
 use hearth_ports::{
     Clock, Documents, Lease, Leases, Log, Message, Position, Sealing, Series, StoreError,
     StoredSegment, Stream,
@@ -68,7 +68,9 @@ pub(crate) struct Writer {
     pub(crate) pending: Pending,
     pub(crate) live: Live,
     pub(crate) fresh: Arc<Fresh>,
-    /// How far it has come; `None` while it is not running.
+    /// When the process began.
+    pub(crate) since: Timestamp,
+    /// How far it has come; `None` while another process writes.
     pub(crate) progress: watch::Sender<Option<Position>>,
     /// How far it has ever come in this process: what an erasure waits for.
     pub(crate) passed: watch::Sender<Position>,
@@ -94,9 +96,13 @@ impl Writer {
     /// See [`WriteError`].
     pub(crate) async fn run(&self) -> Result<(), WriteError> {
         let outcome = self.follow().await;
-        // Whoever waits for the writer must look for himself until it is back.
-        self.progress.send_replace(None);
         self.fresh.clear();
+        let another_writes = matches!(outcome, Err(WriteError::Store(StoreError::Conflict)))
+            && self.clock.now().since(self.since) > LEASE_PERIOD * 2;
+        // Whoever waits for this writer goes on waiting while it starts again, and while the lease of a process that died
+        // runs out. When another process writes, he must look for himself.
+        self.progress
+            .send_replace((!another_writes).then_some(Position::START));
         outcome
     }
 
@@ -118,10 +124,23 @@ impl Writer {
                 }
                 _ = marks.tick() => {
                     self.mark(&mut run).await?;
-                    run.lease = self.leases.renew(&run.lease, &run.holder, LEASE_PERIOD).await?;
+                    self.keep_lease(&mut run).await?;
                 }
             }
         }
+    }
+
+    /// Renews the lease; one that ran out while nobody else took it is taken again.
+    async fn keep_lease(&self, run: &mut Run) -> Result<(), WriteError> {
+        let renewed = self.leases.renew(&run.lease, &run.holder, LEASE_PERIOD);
+        run.lease = match renewed.await {
+            Err(StoreError::Conflict) => {
+                let acquired = self.leases.acquire(LEASE, &run.holder, LEASE_PERIOD);
+                acquired.await?
+            }
+            other => other?,
+        };
+        Ok(())
     }
 
     async fn begin(&self) -> Result<Run, WriteError> {

@@ -201,9 +201,9 @@ impl World {
             name: Part::clear("a device with a planted name"),
         };
         let request = call();
-        let outcome = self
-            .engine
-            .execute::<Devices, _>(&request, HOME, &command, async move |_| Ok(facts));
+        let outcome =
+            self.engine
+                .execute::<Devices, _>(&request, HOME, &command, async move |_| Ok(facts));
         outcome.await.unwrap();
     }
 

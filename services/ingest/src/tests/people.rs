@@ -537,6 +537,7 @@ async fn a_watcher_sees_the_newest_then_what_comes_and_ends_with_her_membership(
     assert!(first.initial && first.observations.len() == 1);
     line.send(hub.batch(2, vec![power(9, 2.0), power(8, 3.0)]))
         .await;
+    line.acked(2).await;
     let second = watched.next().await.unwrap().unwrap();
     assert_eq!(
         (second.initial, second.observations.len(), second.dropped),

@@ -146,10 +146,12 @@ async fn a_device_that_was_just_registered_is_known() {
     let engine = &world.engine;
     let home = super::kit::HOME;
     let request = call();
-    let registered =
-        engine.execute::<crate::aggregates::Devices, _>(&request, home, &command, async move |_| {
-            Ok(facts)
-        });
+    let registered = engine.execute::<crate::aggregates::Devices, _>(
+        &request,
+        home,
+        &command,
+        async move |_| Ok(facts),
+    );
     registered.await.unwrap();
     let seen = reading(
         facts.device,
@@ -216,7 +218,8 @@ async fn doubt_stops_reading_and_loses_nothing() {
     let mut line = world.connect(&hub).await.unwrap();
     *world.told.stale.lock().unwrap() = true;
     // Two looks, on tokio's own clock, which moves when nothing else does.
-    tokio::time::sleep(Duration::from_millis(2_100)).await;
+    let looks = tokio::time::timeout(Duration::from_millis(2_100), line.next()).await;
+    assert!(looks.is_err());
     line.send(hub.batch(1, vec![power(1, 1.0)])).await;
     let silent = tokio::time::timeout(Duration::from_millis(300), line.next()).await;
     assert!(silent.is_err(), "nothing is answered in doubt: {silent:?}");
