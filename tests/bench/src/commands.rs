@@ -15,7 +15,7 @@ const COMMANDS: usize = 500;
 
 /// p50 and p99 of a command that changes a home.
 #[expect(clippy::disallowed_methods, reason = "a bench measures real time")]
-pub async fn measure(fsyncs: f64, report: &mut Report) -> Result<()> {
+pub(crate) async fn measure(fsyncs: f64, report: &mut Report) -> Result<()> {
     let sandbox = Sandbox::start().await;
     let person = sandbox.person("anna").await;
     let home = person.home("House").await;

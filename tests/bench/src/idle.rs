@@ -10,11 +10,13 @@ use crate::report::Report;
 use crate::usage::resident_bytes;
 
 /// What this program is told to be the idle process.
-pub const ARGUMENT: &str = "idle";
+pub(crate) const ARGUMENT: &str = "idle";
 
 /// Starts an installation, says so, and waits until stdin ends.
-pub fn serve() -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+pub(crate) fn serve() -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
     let sandbox = runtime.block_on(Box::pin(Sandbox::start()));
     println!("ready");
     std::io::stdout().flush()?;
@@ -24,7 +26,7 @@ pub fn serve() -> Result<()> {
 }
 
 /// Measures one.
-pub fn measure(report: &mut Report) -> Result<()> {
+pub(crate) fn measure(report: &mut Report) -> Result<()> {
     let mut child = Command::new(std::env::current_exe()?)
         .arg(ARGUMENT)
         .stdin(Stdio::piped())
@@ -38,8 +40,14 @@ pub fn measure(report: &mut Report) -> Result<()> {
     let own = resident_bytes(std::process::id()).context("no /proc")?;
     report.line(
         "memory of an idle installation",
-        format!("{:.1} MB", f64::from(u32::try_from(resident / 1024)?) / 1024.0),
-        &format!("{:.1} MB this bench", f64::from(u32::try_from(own / 1024)?) / 1024.0),
+        format!(
+            "{:.1} MB",
+            f64::from(u32::try_from(resident / 1024)?) / 1024.0
+        ),
+        &format!(
+            "{:.1} MB this bench",
+            f64::from(u32::try_from(own / 1024)?) / 1024.0
+        ),
     );
     Ok(())
 }

@@ -28,7 +28,7 @@ const MEASURES: [Capability; 6] = [
 
 /// Measures one batch size.
 #[expect(clippy::disallowed_methods, reason = "a bench measures real time")]
-pub async fn measure(batch: u32, rows: RowStore, report: &mut Report) -> Result<()> {
+pub(crate) async fn measure(batch: u32, rows: RowStore, report: &mut Report) -> Result<()> {
     let sandbox = Sandbox::start().await;
     let mut runs = Vec::new();
     for number in 0..HUBS {
@@ -43,8 +43,14 @@ pub async fn measure(batch: u32, rows: RowStore, report: &mut Report) -> Result<
     }
     let (begun, cpu) = (Instant::now(), cpu_time());
     let batches: u64 = futures::future::try_join_all(runs).await?.into_iter().sum();
-    let (wall, cpu) = (begun.elapsed().as_secs_f64(), cpu_time().saturating_sub(cpu));
-    #[expect(clippy::cast_precision_loss, reason = "a bench counts far less than 2^52 readings")]
+    let (wall, cpu) = (
+        begun.elapsed().as_secs_f64(),
+        cpu_time().saturating_sub(cpu),
+    );
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a bench counts far less than 2^52 readings"
+    )]
     let readings = (batches * u64::from(batch)) as f64;
     let nanos = cpu.as_secs_f64() * 1e9 / readings;
     report.line(
@@ -79,10 +85,17 @@ async fn run(
                     reading += 1;
                     let at = start + i64::from(reading / 6) * 50_000;
                     let capability = MEASURES[usize::try_from(reading % 6).unwrap_or(0)];
-                    (device, capability, at, f64::from(200 + reading / 60 % 50) / 10.0)
+                    (
+                        device,
+                        capability,
+                        at,
+                        f64::from(200 + reading / 60 % 50) / 10.0,
+                    )
                 })
                 .collect();
-            stream.send(hub::numbers(hub.stream_id, sent, &readings)).await?;
+            stream
+                .send(hub::numbers(hub.stream_id, sent, &readings))
+                .await?;
         }
         let ack = stream.ack().await?;
         anyhow::ensure!(ack.refused.is_empty(), "refused: {:?}", ack.refused.first());

@@ -19,17 +19,26 @@ fn main() -> Result<()> {
     if std::env::args().nth(1).as_deref() == Some(idle::ARGUMENT) {
         return idle::serve();
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
     let mut report = Report::default();
     let folder = tempfile::tempdir()?;
     let fsyncs = reference::fsyncs_per_second(folder.path())?;
-    report.line("fsync of 4 KiB, one after the other", format!("{fsyncs:.0} /s"), "reference");
+    report.line(
+        "fsync of 4 KiB, one after the other",
+        format!("{fsyncs:.0} /s"),
+        "reference",
+    );
     for batch in [1, 16, 128] {
         let rows = reference::row_store(folder.path(), batch)?;
         report.line(
             &format!("row-per-reading SQLite, {batch} a transaction"),
             format!("{:.0} rows/s", rows.rows_per_second),
-            &format!("{:.0} ns CPU and {:.1} B a row", rows.cpu_nanos_per_row, rows.bytes_per_row),
+            &format!(
+                "{:.0} ns CPU and {:.1} B a row",
+                rows.cpu_nanos_per_row, rows.bytes_per_row
+            ),
         );
         runtime.block_on(Box::pin(ingest::measure(batch, rows, &mut report)))?;
         std::fs::remove_file(folder.path().join("rows.db"))?;

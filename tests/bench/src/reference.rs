@@ -14,9 +14,13 @@ use crate::usage::cpu_time;
 const RUN: Duration = Duration::from_secs(2);
 
 /// Appends of 4 KiB, each synced, a second: what one writer can promise one after the other.
-pub fn fsyncs_per_second(folder: &Path) -> Result<f64> {
+pub(crate) fn fsyncs_per_second(folder: &Path) -> Result<f64> {
     let path = folder.join("fsync");
-    let file = OpenOptions::new().create(true).truncate(true).write(true).open(&path)?;
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(true)
+        .write(true)
+        .open(&path)?;
     let block = [7; 4096];
     #[expect(clippy::disallowed_methods, reason = "a bench measures real time")]
     let start = Instant::now();
@@ -32,17 +36,17 @@ pub fn fsyncs_per_second(folder: &Path) -> Result<f64> {
 
 /// A store with a row for each reading: rows a second, and CPU nanoseconds and bytes for each.
 #[derive(Clone, Copy, Debug)]
-pub struct RowStore {
+pub(crate) struct RowStore {
     /// Rows a second.
-    pub rows_per_second: f64,
+    pub(crate) rows_per_second: f64,
     /// CPU time for each row, nanoseconds.
-    pub cpu_nanos_per_row: f64,
+    pub(crate) cpu_nanos_per_row: f64,
     /// Bytes on disk for each row.
-    pub bytes_per_row: f64,
+    pub(crate) bytes_per_row: f64,
 }
 
 /// SQLite, `synchronous=FULL`, a row per reading keyed by (series, time), `batch` rows a transaction.
-pub fn row_store(folder: &Path, batch: u32) -> Result<RowStore> {
+pub(crate) fn row_store(folder: &Path, batch: u32) -> Result<RowStore> {
     let path = folder.join("rows.db");
     let mut connection = Connection::open(&path)?;
     connection.execute_batch(
@@ -69,7 +73,10 @@ pub fn row_store(folder: &Path, batch: u32) -> Result<RowStore> {
     let bytes = std::fs::metadata(&path)?.len();
     let rows = f64::from(rows);
     let nanos = cpu.as_secs_f64() * 1e9;
-    #[expect(clippy::cast_precision_loss, reason = "a file of a bench is far smaller than 2^52 bytes")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a file of a bench is far smaller than 2^52 bytes"
+    )]
     let bytes = bytes as f64;
     Ok(RowStore {
         rows_per_second: rows / wall.as_secs_f64(),

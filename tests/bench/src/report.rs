@@ -5,11 +5,11 @@ use std::time::Duration;
 
 /// Figures in the order in which they were measured.
 #[derive(Debug, Default)]
-pub struct Report(Vec<(String, String, String)>);
+pub(crate) struct Report(Vec<(String, String, String)>);
 
 impl Report {
     /// Adds a figure and what it is to be seen beside; says it at once, too.
-    pub fn line(&mut self, what: &str, figure: String, beside: &str) {
+    pub(crate) fn line(&mut self, what: &str, figure: String, beside: &str) {
         println!("{what}: {figure} ({beside})");
         self.0.push((what.to_owned(), figure, beside.to_owned()));
     }
@@ -28,7 +28,7 @@ impl fmt::Display for Report {
 
 /// The value below which that share of the samples lies.
 #[must_use]
-pub fn percentile(samples: &mut [Duration], percent: usize) -> Duration {
+pub(crate) fn percentile(samples: &mut [Duration], percent: usize) -> Duration {
     samples.sort_unstable();
     let index = (samples.len() * percent / 100).min(samples.len().saturating_sub(1));
     samples.get(index).copied().unwrap_or_default()
@@ -36,6 +36,6 @@ pub fn percentile(samples: &mut [Duration], percent: usize) -> Duration {
 
 /// Milliseconds with two digits.
 #[must_use]
-pub fn millis(time: Duration) -> String {
+pub(crate) fn millis(time: Duration) -> String {
     format!("{:.2} ms", time.as_secs_f64() * 1e3)
 }

@@ -45,7 +45,10 @@ impl Child {
     }
 
     /// Starts a process and waits until it is ready.
-    #[expect(clippy::disallowed_methods, reason = "a process that was killed is watched by real time")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a process that was killed is watched by real time"
+    )]
     pub async fn start(&mut self) {
         let begun = Instant::now();
         let mut process = Command::new(self.program)
@@ -72,7 +75,9 @@ impl Child {
             }
         });
         let wait = address.wait_for(|address| !address.is_empty());
-        let found = tokio::time::timeout(PATIENCE, wait).await.expect("it does not get ready");
+        let found = tokio::time::timeout(PATIENCE, wait)
+            .await
+            .expect("it does not get ready");
         self.address = found.expect("it ended before it was ready").clone();
         self.started_in = begun.elapsed();
         self.process = Some((process, stdin));
@@ -91,9 +96,15 @@ impl Child {
         let before = *advanced.borrow_and_update();
         self.ahead += by;
         let (_, stdin) = self.process.as_mut().expect("it runs");
-        stdin.write_all(format!("advance {}\n", by.as_secs()).as_bytes()).await.unwrap();
+        stdin
+            .write_all(format!("advance {}\n", by.as_secs()).as_bytes())
+            .await
+            .unwrap();
         let moved = advanced.wait_for(|count| *count > before);
-        tokio::time::timeout(PATIENCE, moved).await.expect("its clock does not move").unwrap();
+        tokio::time::timeout(PATIENCE, moved)
+            .await
+            .expect("its clock does not move")
+            .unwrap();
     }
 
     /// A connection.
@@ -117,7 +128,9 @@ impl Child {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
-        tokio::time::timeout(PATIENCE, wait).await.expect("no mail with a code")
+        tokio::time::timeout(PATIENCE, wait)
+            .await
+            .expect("no mail with a code")
     }
 }
 

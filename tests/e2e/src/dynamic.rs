@@ -25,8 +25,12 @@ const STREAM_OPEN: Duration = Duration::from_millis(300);
 #[must_use]
 pub fn methods() -> Vec<MethodDescriptor> {
     let pool = DescriptorPool::decode(hearth_api::FILE_DESCRIPTOR_SET).unwrap();
-    let services = pool.services().filter(|s| s.full_name().starts_with("hearth."));
-    services.flat_map(|service| service.methods().collect::<Vec<_>>()).collect()
+    let services = pool
+        .services()
+        .filter(|s| s.full_name().starts_with("hearth."));
+    services
+        .flat_map(|service| service.methods().collect::<Vec<_>>())
+        .collect()
 }
 
 /// A method's path.
@@ -151,7 +155,11 @@ impl Filler<'_> {
             Kind::Enum(kind) => {
                 let values: Vec<i32> = kind.values().map(|value| value.number()).collect();
                 let odd = self.is_odd();
-                Value::EnumNumber(if odd { self.int32() } else { *self.random.of(&values) })
+                Value::EnumNumber(if odd {
+                    self.int32()
+                } else {
+                    *self.random.of(&values)
+                })
             }
             Kind::String => Value::String(self.text()),
             Kind::Bytes => Value::Bytes(self.random.bytes(64).into()),
@@ -170,11 +178,21 @@ impl Filler<'_> {
     }
 
     fn int32(&mut self) -> i32 {
-        *self.random.of(&[0, 1, -1, 7, 100, 65_536, i32::MAX, i32::MIN])
+        *self
+            .random
+            .of(&[0, 1, -1, 7, 100, 65_536, i32::MAX, i32::MIN])
     }
 
     fn int64(&mut self) -> i64 {
-        *self.random.of(&[0, 1, -1, 1_790_000_000, 1_790_000_000_000_000, i64::MAX, i64::MIN])
+        *self.random.of(&[
+            0,
+            1,
+            -1,
+            1_790_000_000,
+            1_790_000_000_000_000,
+            i64::MAX,
+            i64::MIN,
+        ])
     }
 
     fn text(&mut self) -> String {
@@ -200,7 +218,8 @@ pub fn encode(message: &DynamicMessage) -> Bytes {
 /// Sets a text field if the message has it; answers whether it has.
 pub fn set_text(message: &mut DynamicMessage, field: &str, text: &str) -> bool {
     let found = message.descriptor().get_field_by_name(field);
-    let is_text = found.is_some_and(|field| matches!(field.kind(), Kind::String) && !field.is_list());
+    let is_text =
+        found.is_some_and(|field| matches!(field.kind(), Kind::String) && !field.is_list());
     if is_text {
         message.set_field_by_name(field, Value::String(text.to_owned()));
     }

@@ -2,7 +2,12 @@
 //!
 //! The tests themselves are in `tests/`. Test code only: it may panic.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "test code: a failure here is the test's")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "test code: a failure here is the test's"
+)]
 
 pub mod child;
 pub mod coverage;

@@ -7,7 +7,10 @@ pub struct Random(u64);
 impl Random {
     /// From `HEARTH_SEED`, or a new seed; prints it.
     #[must_use]
-    #[expect(clippy::disallowed_methods, reason = "a test's seed is not configuration")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a test's seed is not configuration"
+    )]
     #[expect(clippy::print_stdout, reason = "the seed is what repeats a failure")]
     pub fn seeded(test: &str) -> Self {
         let fresh = || {
@@ -15,7 +18,9 @@ impl Random {
             ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut bytes).unwrap();
             u64::from_be_bytes(bytes)
         };
-        let given = std::env::var("HEARTH_SEED").ok().and_then(|seed| seed.parse().ok());
+        let given = std::env::var("HEARTH_SEED")
+            .ok()
+            .and_then(|seed| seed.parse().ok());
         let seed = given.unwrap_or_else(fresh);
         println!("{test}: HEARTH_SEED={seed}");
         Self(seed)

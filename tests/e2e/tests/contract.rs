@@ -16,9 +16,15 @@ fn every_rpc_has_a_row_that_says_what_the_contract_says() {
     contract::rules(&modules).unwrap();
     assert_eq!(contract::mismatches(&modules).unwrap(), vec![]);
     let described: BTreeSet<String> = methods().iter().map(path).collect();
-    let served: BTreeSet<String> =
-        modules.iter().flat_map(|m| m.rules).map(|rule| rule.path.to_owned()).collect();
-    assert_eq!(described, served, "a service of the contract that no module serves");
+    let served: BTreeSet<String> = modules
+        .iter()
+        .flat_map(|m| m.rules)
+        .map(|rule| rule.path.to_owned())
+        .collect();
+    assert_eq!(
+        described, served,
+        "a service of the contract that no module serves"
+    );
 }
 
 #[test]
@@ -32,7 +38,10 @@ fn every_rpc_is_driven_by_a_test_that_exists() {
         read(&root.join(folder), &mut sources);
     }
     for (path, test) in TESTED {
-        assert!(sources.contains(&format!("fn {test}(")), "{path}: no test {test}");
+        assert!(
+            sources.contains(&format!("fn {test}(")),
+            "{path}: no test {test}"
+        );
     }
 }
 
@@ -61,13 +70,28 @@ fn what_a_module_seals_and_opens_is_what_the_vault_lets_it() {
                     Purpose::Media(_) => Purpose::Media(RetentionClass::Days7),
                     other => other,
                 };
-                let row = module.keys.iter().find(|key| family(key.purpose) == family(purpose));
+                let row = module
+                    .keys
+                    .iter()
+                    .find(|key| family(key.purpose) == family(purpose));
                 let may = |what| table::permits(module.service, owner, purpose, what);
-                let says = (row.is_some_and(|row| row.seals), row.is_some_and(|row| row.opens));
+                let says = (
+                    row.is_some_and(|row| row.seals),
+                    row.is_some_and(|row| row.opens),
+                );
                 let own = matches!(owner, Owner::Service(_)) || row.is_some() || !may(Use::Open);
-                assert!(own, "{} opens {purpose:?} and does not say so", module.service);
+                assert!(
+                    own,
+                    "{} opens {purpose:?} and does not say so",
+                    module.service
+                );
                 if !matches!(owner, Owner::Service(_)) {
-                    assert_eq!(says, (may(Use::Seal), may(Use::Open)), "{} {purpose:?}", module.service);
+                    assert_eq!(
+                        says,
+                        (may(Use::Seal), may(Use::Open)),
+                        "{} {purpose:?}",
+                        module.service
+                    );
                 }
             }
         }

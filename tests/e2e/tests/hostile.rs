@@ -18,7 +18,10 @@ fn check(method: &MethodDescriptor, what: &str, answer: &Answer) {
     let Err(status) = answer else { return };
     let path = path(method);
     let defects = [Code::Internal, Code::Unknown, Code::DataLoss];
-    assert!(!defects.contains(&status.code()), "{path} {what}: {status:?}");
+    assert!(
+        !defects.contains(&status.code()),
+        "{path} {what}: {status:?}"
+    );
     let info = status.get_details_error_info();
     assert!(info.is_some(), "{path} {what}: no reason in {status:?}");
 }
@@ -29,19 +32,36 @@ async fn whatever_is_sent_is_answered_with_a_typed_error() {
     let sandbox = Sandbox::start().await;
     let anna = sandbox.person("anna").await;
     let home = anna.home("Home").await;
-    let texts = vec![home, anna.account_id.clone(), anna.session_id.clone(), anna.email.clone()];
+    let texts = vec![
+        home,
+        anna.account_id.clone(),
+        anna.session_id.clone(),
+        anna.email.clone(),
+    ];
     let channel = sandbox.channel().await;
     for method in methods() {
         // What ends the session that the others need is tried without it.
         let ends = ["SignOut", "RevokeSession", "CloseAccount", "RefreshSession"];
         let keeps = !ends.contains(&method.name());
-        let tokens = [None, keeps.then_some(anna.tokens.access_token.as_str()), Some("x.y.z")];
+        let tokens = [
+            None,
+            keeps.then_some(anna.tokens.access_token.as_str()),
+            Some("x.y.z"),
+        ];
         for round in 0..ROUNDS {
             for token in tokens {
                 let garbage = Bytes::from(random.bytes(200));
-                check(&method, "garbage", &call(&channel, &method, token, vec![garbage]).await);
+                check(
+                    &method,
+                    "garbage",
+                    &call(&channel, &method, token, vec![garbage]).await,
+                );
                 let oddness = round % 11;
-                let mut filler = Filler { random: &mut random, texts: &texts, oddness };
+                let mut filler = Filler {
+                    random: &mut random,
+                    texts: &texts,
+                    oddness,
+                };
                 let message = encode(&filler.message(&method.input(), 0));
                 let answer = call(&channel, &method, token, vec![message.clone()]).await;
                 check(&method, "random message", &answer);

@@ -39,7 +39,10 @@ async fn texts_of(person: &Person, home: &str) -> Vec<String> {
         .unwrap()
         .into_inner()
         .members;
-    let mut texts: Vec<String> = members.into_iter().map(|member| member.membership_id).collect();
+    let mut texts: Vec<String> = members
+        .into_iter()
+        .map(|member| member.membership_id)
+        .collect();
     texts.extend([home.to_owned(), area, person.account_id.clone()]);
     texts
 }
@@ -49,17 +52,29 @@ async fn nothing_of_another_home_is_answered_to_any_rpc() {
     let mut random = Random::seeded("isolation");
     let sandbox = Sandbox::start().await;
     let (anna, bojan) = (sandbox.person("anna").await, sandbox.person("bojan").await);
-    let (hers, his) = (anna.home("Annas house").await, bojan.home("Bojans house").await);
+    let (hers, his) = (
+        anna.home("Annas house").await,
+        bojan.home("Bojans house").await,
+    );
     let (of_hers, of_his) = (texts_of(&anna, &hers).await, texts_of(&bojan, &his).await);
-    let of_home: Vec<_> =
-        methods().into_iter().filter(|m| m.input().get_field_by_name("home_id").is_some()).collect();
+    let of_home: Vec<_> = methods()
+        .into_iter()
+        .filter(|m| m.input().get_field_by_name("home_id").is_some())
+        .collect();
     assert!(of_home.len() > 20, "the contract has methods about homes");
     for _ in 0..CALLS {
         let method = random.of(&of_home).clone();
         let anna_asks = random.below(2) == 0;
-        let (caller, home, texts) =
-            if anna_asks { (&anna, &his, &of_his) } else { (&bojan, &hers, &of_hers) };
-        let mut filler = Filler { random: &mut random, texts, oddness: 0 };
+        let (caller, home, texts) = if anna_asks {
+            (&anna, &his, &of_his)
+        } else {
+            (&bojan, &hers, &of_hers)
+        };
+        let mut filler = Filler {
+            random: &mut random,
+            texts,
+            oddness: 0,
+        };
         let mut message = filler.message(&method.input(), 0);
         set_text(&mut message, "home_id", home);
         set_text(&mut message, "request_id", &request_id());
@@ -88,7 +103,10 @@ async fn a_removed_member_is_refused_within_two_seconds_on_open_streams_too() {
         ..Default::default()
     };
     readings.latest_readings(bojan.with(latest)).await.unwrap();
-    let watch = ingest::WatchReadingsRequest { home_id: home.clone(), ..Default::default() };
+    let watch = ingest::WatchReadingsRequest {
+        home_id: home.clone(),
+        ..Default::default()
+    };
     let mut request = bojan.with(watch);
     request.set_timeout(Duration::from_secs(120));
     let mut stream = readings.watch_readings(request).await.unwrap().into_inner();
@@ -112,8 +130,14 @@ async fn a_removed_member_is_refused_within_two_seconds_on_open_streams_too() {
     });
     let status = end.await.expect("the stream is still open after 2 s");
     assert_eq!(status.code(), Code::NotFound, "{status:?}");
-    let latest = ingest::LatestReadingsRequest { home_id: home, ..Default::default() };
-    let refused = readings.latest_readings(bojan.with(latest)).await.unwrap_err();
+    let latest = ingest::LatestReadingsRequest {
+        home_id: home,
+        ..Default::default()
+    };
+    let refused = readings
+        .latest_readings(bojan.with(latest))
+        .await
+        .unwrap_err();
     assert_eq!(refused.code(), Code::NotFound, "{refused:?}");
 }
 
@@ -141,7 +165,8 @@ async fn join(
             let sent = mails.sent();
             let text = sent.iter().rev().find_map(|mail| {
                 let text = mail.text.expose_text()?;
-                text.contains(&invitation.invitation_id).then(|| text.to_owned())
+                text.contains(&invitation.invitation_id)
+                    .then(|| text.to_owned())
             })?;
             code_in(&text)
         })

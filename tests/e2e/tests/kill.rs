@@ -77,7 +77,9 @@ impl World {
                 home_id: self.home.clone(),
                 name: name.clone(),
             };
-            let Ok(area) = homes.create_area(self.person.with(create)).await else { return };
+            let Ok(area) = homes.create_area(self.person.with(create)).await else {
+                return;
+            };
             self.pending = None;
             if self.areas.len() < 20 {
                 self.areas.insert(name);
@@ -100,8 +102,15 @@ impl World {
     /// Sends batches until the connection is lost, each twice now and then.
     async fn ingest(&mut self, random: &mut Random) {
         let channel = self.person.channel.clone();
-        let Ok(mut stream) = self.hub.open(channel).await else { return };
-        assert!(stream.durable >= self.durable, "acked {}, has {}", self.durable, stream.durable);
+        let Ok(mut stream) = self.hub.open(channel).await else {
+            return;
+        };
+        assert!(
+            stream.durable >= self.durable,
+            "acked {}, has {}",
+            self.durable,
+            stream.durable
+        );
         let mut sent = stream.durable;
         loop {
             self.durable = self.durable.max(stream.durable);
@@ -123,20 +132,47 @@ impl World {
     /// Everything acked is there, once, and nothing that was not sent.
     async fn check(&self) {
         let mut homes = HomesServiceClient::new(self.person.channel.clone());
-        let get = accounts::GetHomeRequest { home_id: self.home.clone(), after: Vec::new() };
-        let home = homes.get_home(self.person.with(get)).await.unwrap().into_inner().home.unwrap();
+        let get = accounts::GetHomeRequest {
+            home_id: self.home.clone(),
+            after: Vec::new(),
+        };
+        let home = homes
+            .get_home(self.person.with(get))
+            .await
+            .unwrap()
+            .into_inner()
+            .home
+            .unwrap();
         let names: Vec<String> = home.areas.into_iter().map(|area| area.name).collect();
         let unique: BTreeSet<String> = names.iter().cloned().collect();
         assert_eq!(names.len(), unique.len(), "an area is there twice");
         assert!(self.areas.is_subset(&unique), "an acked area is lost");
         let end = Timestamp::from_micros(self.reading(self.durable * 10 + 10_000).0);
-        let found = hub::query(&self.person, &self.home, &self.device, MEASURED, (self.first, end))
-            .await
-            .unwrap();
-        let expected = |count: u64| (1..=count).map(|number| self.reading(number)).collect::<Vec<_>>();
+        let found = hub::query(
+            &self.person,
+            &self.home,
+            &self.device,
+            MEASURED,
+            (self.first, end),
+        )
+        .await
+        .unwrap();
+        let expected = |count: u64| {
+            (1..=count)
+                .map(|number| self.reading(number))
+                .collect::<Vec<_>>()
+        };
         let count = u64::try_from(found.len()).unwrap();
-        assert!(count >= self.durable * 10, "{count} readings, {} acked", self.durable * 10);
-        assert_eq!(found, expected(count), "a reading is lost, doubled or changed");
+        assert!(
+            count >= self.durable * 10,
+            "{count} readings, {} acked",
+            self.durable * 10
+        );
+        assert_eq!(
+            found,
+            expected(count),
+            "a reading is lost, doubled or changed"
+        );
     }
 
     /// A new connection and, when hers has ended, a new session.
@@ -200,9 +236,15 @@ async fn leaver(child: &Child, number: usize) -> accounts::CloseAccountResponse 
         .into_inner()
 }
 
-#[expect(clippy::disallowed_methods, reason = "how often is the test's business, not configuration")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "how often is the test's business, not configuration"
+)]
 fn kills() -> usize {
-    std::env::var("HEARTH_KILLS").ok().and_then(|n| n.parse().ok()).unwrap_or(200)
+    std::env::var("HEARTH_KILLS")
+        .ok()
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(200)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -214,7 +256,11 @@ async fn two_hundred_kills_lose_nothing_and_double_nothing() {
     child.start().await;
     let mut world = found(&child).await;
     let mut left = Vec::new();
-    let promise = if cfg!(debug_assertions) { RESTART_UNOPTIMISED } else { RESTART };
+    let promise = if cfg!(debug_assertions) {
+        RESTART_UNOPTIMISED
+    } else {
+        RESTART
+    };
     for life in 0..kills() {
         if life % 20 == 5 {
             left.push(leaver(&child, life).await);
@@ -236,7 +282,11 @@ async fn two_hundred_kills_lose_nothing_and_double_nothing() {
         let _ = tokio::time::timeout(moment, working).await;
         child.kill().await;
         child.start().await;
-        assert!(child.started_in < promise, "life {life}: back after {:?}", child.started_in);
+        assert!(
+            child.started_in < promise,
+            "life {life}: back after {:?}",
+            child.started_in
+        );
         world.reconnect(child.channel().await).await;
         if life % 10 == 9 {
             world.check().await;
@@ -263,8 +313,13 @@ async fn erasures_end(child: &mut Child, left: &[accounts::CloseAccountResponse]
                 receipt_id: closing.receipt_id.clone(),
                 receipt_secret: closing.receipt_secret.clone(),
             };
-            let get = retention::GetErasureRequest { receipt: Some(receipt) };
-            let state = client.get_erasure(get).await.map(|answer| answer.into_inner().state());
+            let get = retention::GetErasureRequest {
+                receipt: Some(receipt),
+            };
+            let state = client
+                .get_erasure(get)
+                .await
+                .map(|answer| answer.into_inner().state());
             if matches!(state, Ok(retention::ErasureState::BytesGone)) {
                 finished += 1;
             }

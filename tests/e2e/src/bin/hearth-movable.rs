@@ -22,18 +22,27 @@ struct Printed;
 #[async_trait]
 impl Outbound for Printed {
     async fn mail(&self, mail: &Mail) -> Result<(), OutboundError> {
-        println!("mail {} {}", hex::encode(mail.to.expose()), hex::encode(mail.text.expose()));
+        println!(
+            "mail {} {}",
+            hex::encode(mail.to.expose()),
+            hex::encode(mail.text.expose())
+        );
         Ok(())
     }
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let filter = tracing_subscriber::EnvFilter::from_default_env();
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .try_init();
     let mut arguments = std::env::args().skip(1);
     let data = PathBuf::from(arguments.next().ok_or("which data folder?")?);
     let ahead: u64 = arguments.next().ok_or("how far ahead?")?.parse()?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
     runtime.block_on(Box::pin(run(data, Duration::from_secs(ahead))))
 }
 
