@@ -168,11 +168,11 @@ impl Relay {
         let marker = self.marker().await?;
         let mut int = self.target(Family::Int, marker).await?;
         let mut state = self.target(Family::State, marker).await?;
-        // Every message of a commit is published before the first one of the next: what one target has begun,
-        // the other has whole but for that commit. So an emptied INT, or one that never had a message, is no
-        // reason to publish again, or to read all of history at each start.
+        // A commit's events are published first, then its facts, then the next commit: what STATE has begun INT
+        // has whole, and what INT has begun STATE has whole but for that commit. So an emptied INT, or one that
+        // never had a message, is no reason to publish again, or to read all of history at each start.
         let (of_int, of_state) = (int.progress, state.progress);
-        int.progress = int.progress.at_least(of_state.before());
+        int.progress = int.progress.at_least(of_state.whole());
         state.progress = state.progress.at_least(of_int.before());
         let from = int
             .progress
@@ -245,7 +245,8 @@ impl Relay {
         let events = count(publications.iter().filter(is_event).count());
         let facts = count(publications.len()).saturating_sub(events);
         let (mut event, mut fact) = (0, 0);
-        for publication in &publications {
+        let (first, then): (Vec<_>, Vec<_>) = publications.iter().partition(is_event);
+        for publication in first.into_iter().chain(then) {
             let (target, index, of) = match publication.target {
                 Target::Event { .. } => (&mut *int, &mut event, events),
                 Target::Fact { .. } => (&mut *state, &mut fact, facts),

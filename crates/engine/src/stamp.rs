@@ -140,7 +140,16 @@ impl Progress {
         evt < self.evt || (evt == self.evt && index < self.done)
     }
 
-    /// As far as everything before this commit: what is certain of the other target stream.
+    /// As far as all of this commit.
+    pub(crate) const fn whole(self) -> Self {
+        Self {
+            done: u32::MAX,
+            of: u32::MAX,
+            ..self
+        }
+    }
+
+    /// As far as all of the commit before this one.
     pub(crate) const fn before(self) -> Self {
         Self {
             evt: self.evt.before(),

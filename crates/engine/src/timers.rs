@@ -144,7 +144,9 @@ impl Timers {
             }
             match due.last() {
                 // The smallest key behind the last one.
-                Some(last) if due.len() == PAGE => range.from = Some([&last.key[..], &[0]].concat()),
+                Some(last) if due.len() == PAGE => {
+                    range.from = Some([&last.key[..], &[0]].concat())
+                }
                 _ => return Ok(()),
             }
         }

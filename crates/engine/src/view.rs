@@ -271,10 +271,7 @@ impl<P: Projection> View<P> {
         let mut after = None;
         loop {
             let page = self.documents.partitions(P::TABLE, after, PAGE).await?;
-            for partition in page
-                .iter()
-                .filter(|p| !p.starts_with(&current))
-            {
+            for partition in page.iter().filter(|p| !p.starts_with(&current)) {
                 self.documents
                     .drop_partition(P::TABLE, partition, i64::MAX)
                     .await?;

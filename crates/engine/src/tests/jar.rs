@@ -10,7 +10,7 @@ use hearth_kernel::{
     Timestamp,
 };
 use hearth_ports::sealing::ToOpen;
-use hearth_ports::{Binding, ManualClock, Opened, SealError, Sealing};
+use hearth_ports::{Binding, Log, ManualClock, Opened, SealError, Sealing};
 use uuid::Uuid;
 
 use crate::{
@@ -220,9 +220,14 @@ pub(super) fn memory() -> (Memory, ManualClock) {
 }
 
 pub(super) fn engine(memory: &Memory) -> Engine {
+    engine_on(memory, Arc::clone(&memory.log) as _)
+}
+
+/// An engine that sees its log through something.
+pub(super) fn engine_on(memory: &Memory, log: Arc<dyn Log>) -> Engine {
     Engine::new(EngineOptions {
         service: Service::Accounts,
-        log: Arc::clone(&memory.log) as _,
+        log,
         documents: Arc::clone(&memory.documents) as _,
         sealing: Arc::new(Reversing),
         clock: Arc::clone(&memory.clock),
