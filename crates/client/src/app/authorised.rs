@@ -147,13 +147,15 @@ impl Authorised {
 
     pub(super) async fn saw(&self, token: CommitToken) -> io::Result<()> {
         let mut held = self.shared.session.lock().await;
-        match held.as_mut() {
-            Some(session) => {
-                session.saw(token);
-                self.shared.store.save(session)
-            }
-            None => Ok(()),
+        let Some(session) = held.as_mut() else {
+            return Ok(());
+        };
+        // Another process may have renewed the tokens meanwhile: the ones held here must not replace them.
+        if let Some(stored) = self.shared.store.load()? {
+            session.take_tokens_of(stored);
         }
+        session.saw(token);
+        self.shared.store.save(session)
     }
 
     /// A session whose access token is not the one that was refused; `None` when nobody is signed in.

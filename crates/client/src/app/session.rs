@@ -51,6 +51,14 @@ impl Session {
         self.refresh_token = tokens.refresh_token.into();
     }
 
+    /// Takes the tokens of the same session, as it was kept by whoever renewed it last.
+    pub(super) fn take_tokens_of(&mut self, kept: Self) {
+        if kept.session_id == self.session_id {
+            self.access_token = kept.access_token;
+            self.refresh_token = kept.refresh_token;
+        }
+    }
+
     /// Remembers a change in place of the oldest one.
     pub(super) fn saw(&mut self, token: CommitToken) {
         self.changes.retain(|known| *known != token.value);

@@ -174,6 +174,20 @@ async fn tokens_that_another_process_got_are_taken_over() {
 }
 
 #[tokio::test]
+async fn remembering_a_change_does_not_bring_old_tokens_back() {
+    let (server, store, one) = signed_in().await;
+    let other = client(&server, &store);
+    "only-the-next".clone_into(&mut server.lock().unwrap().access);
+    assert_eq!(show(&other).await, Ok(()));
+    one.saw(Some(change(9))).await.unwrap();
+    let kept = store.load().unwrap().expect("a session");
+    assert_eq!(kept.refresh_token, Secret::from("refresh-2"));
+    assert_eq!(kept.changes.len(), 2);
+    assert_eq!(show(&one).await, Ok(()));
+    assert_eq!(refreshes(&server), 1);
+}
+
+#[tokio::test]
 async fn a_session_that_has_ended_is_said_and_can_be_forgotten() {
     let (server, store, client) = signed_in().await;
     {

@@ -1,5 +1,6 @@
 //! From the options of a command to a client: server, authority, session; and from refusals to the end of the process.
 
+use std::error::Error;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +18,9 @@ use super::session::SessionFile;
 
 /// How long a call may take: the server's own limits are shorter.
 const TIMEOUT: Duration = Duration::from_secs(15);
+
+/// How a certificate in PEM begins.
+const PEM: &[u8] = b"-----BEGIN CERTIFICATE-----";
 
 /// Which server, and who is signed in.
 #[derive(Args, Clone, Debug)]
@@ -58,13 +62,13 @@ impl ConnectionArgs {
         let mut options = Options::new(&server);
         options.timeout = TIMEOUT;
         if let Some(path) = &self.ca {
-            let pem = std::fs::read(path);
-            options.authorities = Some(pem.map_err(|error| {
-                Exit::usage(format!(
-                    "{}: the certificate cannot be read: {error}",
-                    path.display()
-                ))
-            })?);
+            let wrong = |what: &str| Exit::usage(format!("{}: {what}", path.display()));
+            let pem = std::fs::read(path)
+                .map_err(|error| wrong(&format!("the certificate cannot be read: {error}")))?;
+            if !pem.windows(PEM.len()).any(|part| part == PEM) {
+                return Err(wrong("this is not a certificate in PEM"));
+            }
+            options.authorities = Some(pem);
         }
         let path = self.session_path()?;
         let file = Arc::new(SessionFile::new(path, server.clone()));
@@ -155,9 +159,9 @@ fn not_signed_in() -> Exit {
 
 /// A refusal as a readable block: reason and what it means, then everything that is wrong.
 fn refusal(server: &str, status: &Status) -> Exit {
-    let cause = std::error::Error::source(status);
+    let cause = Error::source(status);
     if let Some(cause) = cause.filter(|_| status.details().is_empty()) {
-        return Exit::Failed(format!("{server} does not answer: {}", Chain(cause)));
+        return Exit::Failed(format!("{server} does not answer: {}", causes(cause)));
     }
     let failure = failure_of(status);
     let mut wrong: Vec<String> = Vec::new();
@@ -178,6 +182,20 @@ fn refusal(server: &str, status: &Status) -> Exit {
         line: failure.to_string(),
         wrong,
     }
+}
+
+/// The chain of causes on one line, without what a cause says again.
+fn causes(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let said = cause.to_string();
+        if !text.ends_with(&said) {
+            text = format!("{text}: {said}");
+        }
+        source = cause.source();
+    }
+    text
 }
 
 #[cfg(test)]
@@ -243,6 +261,7 @@ mod tests {
             "{text}"
         );
         assert_eq!(text.lines().count(), 1);
+        assert_eq!(text.matches("tcp connect error").count(), 1, "{text}");
         let missing = ConnectionArgs {
             home_folder: None,
             ..args
