@@ -123,7 +123,7 @@ impl ValueType {
     #[must_use]
     pub fn takes_text(&self, value: &str) -> bool {
         match self {
-            Self::Text { words } if words.is_empty() => value.len() <= MAX_TEXT_BYTES,
+            Self::Text { words: [] } => value.len() <= MAX_TEXT_BYTES,
             Self::Text { words } => words.contains(&value),
             _ => false,
         }

@@ -163,10 +163,9 @@ impl Desk {
         let mut time = columns.base_time;
         let mut current = 0;
         for (index, (&measure, &delta)) in
-            columns.measure.iter().zip(&columns.time_delta).enumerate()
+            (0u32..).zip(columns.measure.iter().zip(&columns.time_delta))
         {
             time = time.checked_add(delta).ok_or(Reason::BATCH_MALFORMED)?;
-            let index = index as u32;
             let number = measure as usize;
             let measured = self.dictionary.get(number).ok_or(Reason::BATCH_MALFORMED)?;
             let value = values.next(measured.kind)?;

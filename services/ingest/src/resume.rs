@@ -92,7 +92,7 @@ impl Resume {
             return Ok(streams.iter().map(|it| (*it, Window::default())).collect());
         };
         if self.writer_passes(head).await {
-            return self.from_writer(claim, streams).await;
+            return self.written(claim, streams).await;
         }
         let mark = checkpoint(&*self.documents, WRITER).await?;
         let mut windows = self.rows(claim, streams).await?;
@@ -110,7 +110,7 @@ impl Resume {
         matches!(tokio::time::timeout(CATCH_UP, passed).await, Ok(Ok(_)))
     }
 
-    async fn from_writer(
+    async fn written(
         &self,
         claim: ClaimId,
         streams: &[HubStreamId],

@@ -45,9 +45,14 @@ pub(crate) struct Parts {
 /// The service, running.
 pub(crate) struct Running {
     pub(crate) app: App,
+    #[cfg_attr(not(test), expect(dead_code, reason = "tests sweep when they want to"))]
     pub(crate) sweeper: Arc<Sweeper>,
     pub(crate) view: Arc<View<ClaimsOfHome>>,
     /// How far the relay has published.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "tests call the erasers themselves")
+    )]
     pub(crate) relayed: watch::Receiver<Position>,
 }
 
@@ -76,42 +81,7 @@ pub(crate) async fn run(parts: Parts) -> Result<Running, RunError> {
         Arc::clone(&documents),
         parts.watermarks.clone(),
     ));
-    let (progress, progressed) = watch::channel(Some(Position::START));
-    let fresh = Arc::new(Fresh::default());
-    let (pending, live) = (Pending::default(), Live::default());
-    let core = Arc::new(Core {
-        frames: Frames::start(Arc::clone(&log), Arc::clone(engine.clock()), &tasks),
-        resume: Resume::new(
-            Arc::clone(&log),
-            Arc::clone(&documents),
-            Arc::clone(&fresh),
-            progressed,
-        ),
-        series: Arc::clone(&parts.series),
-        knowledge: Arc::clone(&parts.knowledge),
-        pending: pending.clone(),
-        live: live.clone(),
-        claims: Arc::clone(&view),
-        seen: Seen::new(Arc::clone(&documents)),
-        connected: Connected::default(),
-        audience: parts.audience.clone(),
-        closed: AtomicBool::new(false),
-        engine: engine.clone(),
-    });
-    let writer = Arc::new(Writer {
-        log: Arc::clone(&log),
-        documents: Arc::clone(&documents),
-        series: Arc::clone(&parts.series),
-        sealing: Arc::clone(engine.sealing()),
-        leases: Arc::clone(&parts.leases),
-        clock: Arc::clone(engine.clock()),
-        pending,
-        live,
-        fresh,
-        since: engine.now(),
-        progress,
-        passed: watch::Sender::new(Position::START),
-    });
+    let (core, writer) = shared(&parts, &view);
     let sweeper = Arc::new(Sweeper {
         store: Store {
             series: Arc::clone(&parts.series),
@@ -136,26 +106,8 @@ pub(crate) async fn run(parts: Parts) -> Result<Running, RunError> {
         Parking::new(Arc::clone(&documents), "ingest.relay"),
         Arc::new(IngestPublisher),
     ));
-    let followers = Follower::consumer(&viewing)
-        .into_iter()
-        .chain([Follower::relay(Service::Ingest, &relay)])
-        .chain([Follower::new(Stream::TELEMETRY, writer.passed.subscribe())]);
-    let erasures = Erasures::new(
-        engine.clone(),
-        erasers::STORES,
-        erasers::all(&core, &relay.passed()),
-    )?;
-    let erasures = Arc::new(Consumer::new(
-        erasures.behind(followers),
-        Arc::clone(&log),
-        Arc::clone(&documents),
-        parts.watermarks.clone(),
-    ));
     supervise(&tasks, &app, &relay, &viewing);
-    tasks.supervise("ingest erasures", move || {
-        let erasures = Arc::clone(&erasures);
-        async move { erasures.run().await }
-    });
+    erase(&parts, &app, &relay, &writer)?;
     write(&tasks, &core, &writer, &sweeper);
     Ok(Running {
         app,
@@ -163,6 +115,49 @@ pub(crate) async fn run(parts: Parts) -> Result<Running, RunError> {
         view,
         relayed: relay.passed(),
     })
+}
+
+/// What the handlers share, and the writer that shares it with them.
+fn shared(parts: &Parts, view: &Arc<View<ClaimsOfHome>>) -> (Arc<Core>, Arc<Writer>) {
+    let engine = &parts.engine;
+    let (log, documents) = (Arc::clone(engine.log()), Arc::clone(engine.documents()));
+    let (progress, progressed) = watch::channel(Some(Position::START));
+    let fresh = Arc::new(Fresh::default());
+    let (pending, live) = (Pending::default(), Live::default());
+    let core = Arc::new(Core {
+        frames: Frames::start(Arc::clone(&log), Arc::clone(engine.clock()), &parts.tasks),
+        resume: Resume::new(
+            Arc::clone(&log),
+            Arc::clone(&documents),
+            Arc::clone(&fresh),
+            progressed,
+        ),
+        series: Arc::clone(&parts.series),
+        knowledge: Arc::clone(&parts.knowledge),
+        pending: pending.clone(),
+        live: live.clone(),
+        claims: Arc::clone(view),
+        seen: Seen::new(Arc::clone(&documents)),
+        connected: Connected::default(),
+        audience: parts.audience.clone(),
+        closed: AtomicBool::new(false),
+        engine: engine.clone(),
+    });
+    let writer = Arc::new(Writer {
+        log: Arc::clone(&log),
+        documents: Arc::clone(&documents),
+        series: Arc::clone(&parts.series),
+        sealing: Arc::clone(engine.sealing()),
+        leases: Arc::clone(&parts.leases),
+        clock: Arc::clone(engine.clock()),
+        pending,
+        live,
+        fresh,
+        since: engine.now(),
+        progress,
+        passed: watch::Sender::new(Position::START),
+    });
+    (core, writer)
 }
 
 fn supervise(
@@ -186,6 +181,36 @@ fn supervise(
         let app = app.clone();
         async move { app.timers.run(&app).await }
     });
+}
+
+/// Carries out the erasures that retention orders.
+fn erase(
+    parts: &Parts,
+    app: &App,
+    relay: &Arc<Relay>,
+    writer: &Arc<Writer>,
+) -> Result<(), ErasersMismatch> {
+    let (engine, core, viewing) = (&parts.engine, &app.core, &app.viewing);
+    let followers = Follower::consumer(viewing)
+        .into_iter()
+        .chain([Follower::relay(Service::Ingest, relay)])
+        .chain([Follower::new(Stream::TELEMETRY, writer.passed.subscribe())]);
+    let erasures = Erasures::new(
+        engine.clone(),
+        erasers::STORES,
+        erasers::all(core, &relay.passed()),
+    )?;
+    let erasures = Arc::new(Consumer::new(
+        erasures.behind(followers),
+        Arc::clone(engine.log()),
+        Arc::clone(engine.documents()),
+        parts.watermarks.clone(),
+    ));
+    parts.tasks.supervise("ingest erasures", move || {
+        let erasures = Arc::clone(&erasures);
+        async move { erasures.run().await }
+    });
+    Ok(())
 }
 
 fn write(tasks: &Tasks, core: &Arc<Core>, writer: &Arc<Writer>, sweeper: &Arc<Sweeper>) {

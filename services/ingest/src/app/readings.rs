@@ -1,6 +1,7 @@
 //! What a member may read of a home's devices.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use hearth_kernel::{AreaId, DeviceId, Failure, HomeId, Reason};
 use hearth_ports::Read;
@@ -58,10 +59,10 @@ impl App {
         let written = self.core.written().await;
         written.map_err(|error| hearth_engine::store_failure(&error))?;
         let store = Store {
-            series: self.core.series.clone(),
-            sealing: self.core.engine.sealing().clone(),
+            series: Arc::clone(&self.core.series),
+            sealing: Arc::clone(self.core.engine.sealing()),
         };
-        let clock = self.core.engine.clock().clone();
+        let clock = Arc::clone(self.core.engine.clock());
         Reader::new(store, clock, query)
             .await
             .map_err(|error| history_failure(&error))

@@ -242,9 +242,8 @@ fn asked(request: &QueryReadingsRequest) -> Result<Asked, Failure> {
     violations.require(cursor.is_some(), "cursor", "not a cursor of this query");
     let whole = home.zip(device).zip(capability).zip(interval).zip(cursor);
     let ((((home, device), capability), (start, end)), cursor) = violations.finish(whole)?;
-    let from = cursor.map_or(start.micros(), |at| {
-        at.saturating_add(1).max(start.micros())
-    });
+    let start = start.micros();
+    let from = cursor.map_or(start, |at| at.saturating_add(1).max(start));
     let limit = if request.limit == 0 {
         MOST
     } else {

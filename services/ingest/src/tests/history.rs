@@ -162,10 +162,12 @@ async fn a_busy_day_has_its_own_chunk_and_rollups_that_say_the_same() {
     // An hour later the segments are gone, and the answers are not.
     world.clock.advance(Duration::from_secs(3_601));
     world.compact().await;
-    let left = world.memory.series.clone();
     use hearth_ports::Series;
     assert!(
-        left.segment_days(super::kit::HOME, 10)
+        world
+            .memory
+            .series
+            .segment_days(super::kit::HOME, 10)
             .await
             .unwrap()
             .is_empty()

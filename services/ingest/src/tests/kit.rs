@@ -134,8 +134,8 @@ impl World {
     async fn start(memory: Memory, clock: ManualClock, told: Arc<Told>) -> Self {
         let tasks = Tasks::new();
         let vault = Vault::start(
-            memory.log.clone(),
-            memory.custody.clone(),
+            Arc::clone(&memory.log) as _,
+            Arc::clone(&memory.custody) as _,
             Arc::new(clock.clone()),
             &tasks,
         )
@@ -148,8 +148,8 @@ impl World {
             .unwrap();
         let engine = Engine::new(EngineOptions {
             service: Service::Ingest,
-            log: memory.log.clone(),
-            documents: memory.documents.clone(),
+            log: Arc::clone(&memory.log) as _,
+            documents: Arc::clone(&memory.documents) as _,
             sealing,
             clock: Arc::new(clock.clone()),
             hasher: Hasher::new(secret.expose()),
@@ -157,10 +157,10 @@ impl World {
         });
         let running = run(Parts {
             engine: engine.clone(),
-            series: memory.series.clone(),
-            leases: memory.leases.clone(),
-            watermarks: Watermarks::new(memory.log.clone()),
-            knowledge: told.clone(),
+            series: Arc::clone(&memory.series) as _,
+            leases: Arc::clone(&memory.leases) as _,
+            watermarks: Watermarks::new(Arc::clone(&memory.log) as _),
+            knowledge: Arc::clone(&told) as _,
             tasks: tasks.clone(),
             audience: AUDIENCE.to_owned(),
         })

@@ -12,6 +12,9 @@ use crate::aggregates::Claim;
 use crate::batch::WHOLE_BATCH;
 use crate::observed::Observed;
 
+/// What a test does to a hello.
+type Spoil = Box<dyn FnOnce(&mut hearth_api::ingest::v1::Hello)>;
+
 #[tokio::test]
 async fn what_is_acked_is_there_after_a_crash() {
     let world = World::new().await;
@@ -68,7 +71,7 @@ async fn a_hub_proves_itself_or_learns_nothing() {
         Ok(_) => panic!("a stream was opened"),
         Err(status) => failure_of(&status).reason,
     };
-    let spoiled: Vec<Box<dyn FnOnce(&mut hearth_api::ingest::v1::Hello)>> = vec![
+    let spoiled: Vec<Spoil> = vec![
         Box::new(|it| it.signature = vec![0; 64].into()),
         Box::new(|it| it.nonce = vec![1; 32].into()),
         Box::new(|it| it.hub_id = vec![9; 16].into()),
