@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use hearth_api::events::v1::{self as events, accounts_fact::Fact};
+use hearth_api::events::v1::{self as events, access::Status, accounts_fact::Fact};
 use hearth_engine::{CommitToken, FactCache, Stale, Watermarks};
 use hearth_kernel::{
     AccountId, Failure, HomeId, MembershipId, Reason, Role, Service, SessionId, Timestamp,
@@ -111,24 +111,33 @@ impl Access {
     /// # Errors
     /// `Stale` when that cannot be known.
     pub async fn member(&self, account: AccountId, home: HomeId) -> Result<Option<Member>, Stale> {
-        let access = self.account(account).await?;
-        let active = |access: &events::Access| {
-            matches!(
-                access.status(),
-                events::access::Status::Active | events::access::Status::Closing
-            )
+        Ok(self.place(account, home).await?.map(|(member, _)| member))
+    }
+
+    /// The account's place in a home, and whether the account is closing: then it reads, and no more.
+    async fn place(
+        &self,
+        account: AccountId,
+        home: HomeId,
+    ) -> Result<Option<(Member, bool)>, Stale> {
+        let Some(access) = self.account(account).await? else {
+            return Ok(None);
         };
-        let member = access
-            .filter(active)
-            .and_then(|access| fact::grant(&access, home));
-        Ok(member.filter(|member| member.stands(self.clock.now())))
+        let closing = match access.status() {
+            Status::Active => false,
+            Status::Closing => true,
+            Status::Unspecified | Status::Unverified | Status::Closed => return Ok(None),
+        };
+        let member = fact::grant(&access, home).filter(|member| member.stands(self.clock.now()));
+        Ok(member.map(|member| (member, closing)))
     }
 
     /// The caller's place in a home, if it has at least that role.
     ///
     /// # Errors
     /// `NOT_SIGNED_IN`; `NOT_FOUND` for a home that the caller is no member of, so that nobody learns which
-    /// homes there are; `NOT_ALLOWED` when the role is too low; `STALE_KNOWLEDGE`.
+    /// homes there are; `NOT_ALLOWED` when the role is too low; `ACCOUNT_CLOSING` for more than a guest may do
+    /// when the account is in its grace; `STALE_KNOWLEDGE`.
     pub async fn require(
         &self,
         principal: &Principal,
@@ -136,10 +145,14 @@ impl Access {
         role: Role,
     ) -> Result<Member, Failure> {
         let (account, _) = principal.signed_in()?;
-        let member = self.member(account, home).await.map_err(stale)?;
-        let member = member.ok_or_else(|| Failure::new(Reason::NOT_FOUND).about("home", home))?;
+        let place = self.place(account, home).await.map_err(stale)?;
+        let (member, closing) =
+            place.ok_or_else(|| Failure::new(Reason::NOT_FOUND).about("home", home))?;
         if member.role < role {
             return Err(Reason::NOT_ALLOWED.into());
+        }
+        if closing && role > Role::Guest {
+            return Err(Reason::ACCOUNT_CLOSING.into());
         }
         Ok(member)
     }
@@ -240,7 +253,7 @@ impl TokenKeys for Access {
 
 #[async_trait]
 impl Sessions for Access {
-    async fn check(&self, account: AccountId, session: SessionId) -> Verdict {
+    async fn check(&self, account: AccountId, session: SessionId, issued_at: Timestamp) -> Verdict {
         let access = match self.account(account).await {
             Ok(Some(access)) => access,
             // A token of ours for an account without facts: it was erased.
@@ -251,9 +264,14 @@ impl Sessions for Access {
             .revoked_sessions
             .iter()
             .any(|it| it.session_id.as_ref() == session.as_bytes());
-        if revoked || access.status() == events::access::Status::Closed {
+        let not_before = access.tokens_not_before.as_ref().map(fact::timestamp);
+        let outdated = not_before.is_some_and(|bound| issued_at < bound);
+        if revoked || outdated || access.status() == Status::Closed {
             return Verdict::Revoked;
         }
         Verdict::Active
     }
 }
+
+#[cfg(test)]
+mod tests;

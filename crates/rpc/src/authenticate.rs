@@ -46,8 +46,8 @@ pub enum Verdict {
 /// Which sessions were revoked: a cache of what accounts publishes.
 #[async_trait]
 pub trait Sessions: Send + Sync + 'static {
-    /// Whether that session of that account stands.
-    async fn check(&self, account: AccountId, session: SessionId) -> Verdict;
+    /// Whether that session of that account stands, for a token that was made then.
+    async fn check(&self, account: AccountId, session: SessionId, issued_at: Timestamp) -> Verdict;
 }
 
 /// Everything that authentication asks. Cheap to clone.
@@ -82,7 +82,10 @@ impl Authority {
             tracing::debug!(%error, "token refused");
             Failure::new(Reason::NOT_SIGNED_IN)
         })?;
-        match self.sessions.check(claims.account, claims.session).await {
+        let verdict = self
+            .sessions
+            .check(claims.account, claims.session, claims.issued_at);
+        match verdict.await {
             Verdict::Active => Ok(Principal::Account {
                 account: claims.account,
                 session: claims.session,
@@ -206,7 +209,7 @@ pub(crate) mod tests {
 
     #[async_trait]
     impl Sessions for Fixed {
-        async fn check(&self, _: AccountId, _: SessionId) -> Verdict {
+        async fn check(&self, _: AccountId, _: SessionId, _: Timestamp) -> Verdict {
             self.verdict
         }
     }

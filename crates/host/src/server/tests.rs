@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
-use hearth_kernel::{AccountId, Failure, Reason, SessionId};
+use hearth_kernel::{AccountId, Failure, Reason, SessionId, Timestamp};
 use hearth_ports::{Clock, SystemClock};
 use hearth_rpc::token::Parties;
 use hearth_rpc::{
@@ -39,7 +39,7 @@ impl TokenKeys for Nobody {
 
 #[async_trait]
 impl Sessions for Nobody {
-    async fn check(&self, _: AccountId, _: SessionId) -> Verdict {
+    async fn check(&self, _: AccountId, _: SessionId, _: Timestamp) -> Verdict {
         Verdict::Revoked
     }
 }

@@ -54,7 +54,10 @@ fn revoke(access: &mut events::Access, session: SessionId, at: Timestamp) {
         revoked_at: Some(wire_time(at)),
     });
     let surplus = list.len().saturating_sub(REVOKED);
-    list.drain(..surplus);
+    // A session that is named no more while one of its tokens may live: every token as old as that goes with it.
+    if let Some(last) = list.drain(..surplus).last() {
+        access.tokens_not_before = last.revoked_at;
+    }
 }
 
 fn grant(access: &mut events::Access, home: HomeId, noted: &Access) {
@@ -78,4 +81,42 @@ fn withdraw(access: &mut events::Access, membership: MembershipId) {
     access
         .grants
         .retain(|it| it.membership_id.as_ref() != membership.as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    //! Ended sessions are named, or their tokens are refused by age.
+
+    use hearth_accounts_domain::account::Cause;
+    use hearth_kernel::Timestamp;
+
+    use super::*;
+
+    #[test]
+    fn a_session_that_is_named_no_more_takes_its_tokens_with_it() {
+        let mut access = nothing(AccountId::from_bytes([1; 16]));
+        let start = Timestamp::from_seconds(1_800_000_000);
+        let ended = |n: u8| Event::SessionEnded {
+            session: SessionId::from_bytes([n; 16]),
+            cause: Cause::Revoked,
+            at: start.plus(std::time::Duration::from_secs(u64::from(n))),
+        };
+        for n in 1..=64 {
+            assert!(fold(&mut access, &ended(n)));
+        }
+        assert_eq!(access.tokens_not_before, None, "all are named");
+        for n in 65..=70 {
+            fold(&mut access, &ended(n));
+            let again = access.clone();
+            fold(&mut access, &ended(n));
+            assert_eq!(access, again, "an event that is in already changes nothing");
+        }
+        assert_eq!(access.revoked_sessions.len(), 64);
+        let bound = access.tokens_not_before.expect("a bound");
+        assert_eq!(
+            bound.seconds,
+            start.seconds() + 6,
+            "the last one that is not named"
+        );
+    }
 }
