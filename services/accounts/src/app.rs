@@ -35,6 +35,9 @@ use secrets::Secrets;
 /// How often a removal that meets concurrent commits is tried again.
 const REMOVALS: u32 = 8;
 
+/// Verification codes that are tried at the same time in this process, at most.
+pub(crate) const GUESSES: usize = 64;
+
 /// What the use cases run on. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct App {
@@ -44,6 +47,8 @@ pub(crate) struct App {
     pub(crate) signer: Arc<TokenSigner>,
     pub(crate) attempts: Arc<Attempts>,
     pub(crate) tasks: Tasks,
+    /// Whose turn it is to try a verification code: a registration has one of these.
+    pub(crate) guesses: Arc<[tokio::sync::Mutex<()>; GUESSES]>,
 }
 
 impl App {

@@ -243,6 +243,7 @@ async fn app(context: &Context) -> Result<App, StartError> {
         signer: Arc::new(signer.map_err(|error| StartError::Other(error.to_string()))?),
         attempts: Arc::new(Attempts::default()),
         tasks: context.tasks.clone(),
+        guesses: Arc::new(std::array::from_fn(|_| tokio::sync::Mutex::default())),
     })
 }
 

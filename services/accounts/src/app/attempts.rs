@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use hearth_accounts_domain::limits::{ATTEMPTS, wait_after};
+use hearth_accounts_domain::limits::{ATTEMPTS, FREE_ATTEMPTS, wait_after};
 use hearth_kernel::{Failure, Reason, Timestamp};
 use uuid::Uuid;
 
@@ -38,7 +38,12 @@ impl Attempts {
         if seen.len() >= MOST && !seen.contains_key(&address) {
             seen.retain(|_, it| now.since(it.last) < FORGET_AFTER);
             if seen.len() >= MOST {
-                // Nobody's count is dropped for a newcomer's sake.
+                // Who guesses at many addresses, each a little, must not keep everybody else out: a count that
+                // costs no wait yet is dropped. The account's own count is in its credentials.
+                seen.retain(|_, it| it.attempts > FREE_ATTEMPTS);
+            }
+            if seen.len() >= MOST {
+                // Nobody's wait is dropped for a newcomer's sake.
                 return Err(limited(Duration::from_secs(60)));
             }
         }
@@ -76,7 +81,7 @@ fn limited(wait: Duration) -> Failure {
 mod tests {
     //! Free attempts, waits, and forgiveness.
 
-    use hearth_accounts_domain::limits::{FIRST_WAIT, FREE_ATTEMPTS};
+    use hearth_accounts_domain::limits::FIRST_WAIT;
 
     use super::*;
 
@@ -95,5 +100,18 @@ mod tests {
         assert!(attempts.enter(anna, now.plus(FIRST_WAIT)).is_err());
         attempts.forgive(anna);
         assert_eq!(attempts.enter(anna, now.plus(FIRST_WAIT)), Ok(()));
+    }
+
+    #[test]
+    fn guesses_at_very_many_addresses_keep_nobody_out_and_lift_no_wait() {
+        let attempts = Attempts::default();
+        let now = Timestamp::from_seconds(1000);
+        let victim = Uuid::from_u128(1);
+        while attempts.enter(victim, now).is_ok() {}
+        for n in 2..=70_000 {
+            assert_eq!(attempts.enter(Uuid::from_u128(n), now), Ok(()), "{n}");
+        }
+        assert!(attempts.enter(victim, now).is_err(), "she still waits");
+        assert!(attempts.seen.lock().expect("a lock").len() <= MOST);
     }
 }

@@ -135,8 +135,12 @@ impl Fields {
         };
         // Field by field: the conversion of prost-types panics on the most negative spans.
         let seconds = u64::try_from(span.seconds).ok();
-        let nanos = u32::try_from(span.nanos).ok().filter(|it| *it < 1_000_000_000);
-        let read = seconds.zip(nanos).map(|(seconds, nanos)| Duration::new(seconds, nanos));
+        let nanos = u32::try_from(span.nanos)
+            .ok()
+            .filter(|it| *it < 1_000_000_000);
+        let read = seconds
+            .zip(nanos)
+            .map(|(seconds, nanos)| Duration::new(seconds, nanos));
         let read = read.filter(|it| (bounds.0..=bounds.1).contains(it));
         self.some(read, field, why).map(Some)
     }
