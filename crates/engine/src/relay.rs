@@ -20,7 +20,7 @@ use uuid::Uuid;
 
 use crate::aggregate::CodecError;
 use crate::envelope::Commit;
-use crate::parking::Parking;
+use crate::parking::{Parked, Parking};
 use crate::stamp::{Progress, Stamp};
 use crate::watermark::{IDLE, Watermark, announce};
 
@@ -200,9 +200,7 @@ impl Relay {
                 }
                 None => {
                     asked = self.head_now().await?;
-                    if processed >= asked.1 {
-                        self.announce(asked, &int, &state).await?;
-                    }
+                    self.announce(asked, processed, (&int, &state)).await?;
                     tokio::select! {
                         next = tail.next() => next,
                         () = tokio::time::sleep(IDLE) => continue,
@@ -210,20 +208,29 @@ impl Relay {
                 }
             };
             let message = next.ok_or(RelayError::Ended)??;
-            if !parked.holds(&message.subject) {
-                match self.relay(&message, &mut int, &mut state).await {
-                    Err(RelayError::Codec(error)) => {
-                        self.parking.park(&parked, &message, &error).await?;
-                    }
-                    other => other?,
-                }
-            }
+            self.relay_or_park(&message, &parked, (&mut int, &mut state))
+                .await?;
             let behind = processed < asked.1;
             processed = message.position;
             self.passed.send_replace(processed);
-            if behind && processed >= asked.1 {
-                self.announce(asked, &int, &state).await?;
+            if behind {
+                self.announce(asked, processed, (&int, &state)).await?;
             }
+        }
+    }
+
+    async fn relay_or_park(
+        &self,
+        message: &Message,
+        parked: &Parked,
+        (int, state): (&mut TargetStream, &mut TargetStream),
+    ) -> Result<(), RelayError> {
+        if parked.holds(&message.subject) {
+            return Ok(());
+        }
+        match self.relay(message, int, state).await {
+            Err(RelayError::Codec(error)) => Ok(self.parking.park(parked, message, &error).await?),
+            other => other,
         }
     }
 
@@ -340,13 +347,16 @@ impl Relay {
         Ok((at, self.log.head(evt).await?.unwrap_or(Position::START)))
     }
 
-    /// Says that what EVT held at that time is published.
+    /// Says that what EVT held at that time is published, if that is so.
     async fn announce(
         &self,
         (at, head): (Timestamp, Position),
-        int: &TargetStream,
-        state: &TargetStream,
+        processed: Position,
+        (int, state): (&TargetStream, &TargetStream),
     ) -> Result<(), RelayError> {
+        if processed < head {
+            return Ok(());
+        }
         let watermark = Watermark {
             source: self.service.name().to_owned(),
             at_micros: at.micros(),

@@ -91,6 +91,34 @@ impl Timers {
             .await
     }
 
+    /// Removes every timer of the service whose task `whose` names, due or not: for erasures. Walks all of them.
+    /// Answers how many went.
+    ///
+    /// # Errors
+    /// When the store fails; again is harmless.
+    pub async fn forget(&self, whose: impl Fn(&[u8]) -> bool + Send) -> Result<u64, StoreError> {
+        let (mut range, mut removed) = (Range::all(PAGE), 0);
+        loop {
+            let partition = self.partition();
+            let rows = self
+                .documents
+                .range(TABLE, &partition, range.clone())
+                .await?;
+            for row in rows.iter().filter(|row| whose(&row.value)) {
+                self.documents
+                    .delete(TABLE, &partition, &row.key, row.stamp)
+                    .await?;
+                removed += 1;
+            }
+            match rows.last() {
+                Some(last) if rows.len() == PAGE => {
+                    range.from = Some([&last.key[..], &[0]].concat())
+                }
+                _ => return Ok(removed),
+            }
+        }
+    }
+
     /// Fires what is due until something fails; supervise it.
     ///
     /// # Errors

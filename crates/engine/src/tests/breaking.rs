@@ -486,6 +486,25 @@ async fn timers_that_cannot_be_done_keep_none_behind_them_waiting() {
     tasks.stop(Duration::from_secs(5)).await;
 }
 
+#[tokio::test]
+async fn forgetting_timers_walks_all_of_them_and_takes_those_that_are_named() {
+    let (memory, _) = memory();
+    let documents: Arc<dyn Documents> = Arc::clone(&memory.documents) as _;
+    let timers = Timers::new(Service::Accounts, documents, Arc::clone(&memory.clock));
+    let due = memory.clock.now().plus(Duration::from_secs(60));
+    for n in 0..600_u16 {
+        let timer = Timer {
+            due,
+            id: Uuid::from_u128(u128::from(n)),
+            task: Bytes::copy_from_slice(&[u8::from(n % 3 == 0)]),
+        };
+        timers.set(Position::START, &timer).await.unwrap();
+    }
+    assert_eq!(timers.forget(|task| task == [1]).await.unwrap(), 200);
+    assert_eq!(timers.forget(|task| task == [1]).await.unwrap(), 0);
+    assert_eq!(timers.forget(|_| true).await.unwrap(), 400);
+}
+
 /// A partition per jar.
 struct PerJar;
 
