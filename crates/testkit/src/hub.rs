@@ -63,7 +63,8 @@ impl Hub {
     /// Pairs a new hub with a home. `now` is the server's clock.
     pub async fn pair(admin: &Person, home: &str, audience: &str, now: Timestamp) -> Self {
         let random = ring::rand::SystemRandom::new();
-        let key = Ed25519KeyPair::from_pkcs8(Ed25519KeyPair::generate_pkcs8(&random).unwrap().as_ref());
+        let key =
+            Ed25519KeyPair::from_pkcs8(Ed25519KeyPair::generate_pkcs8(&random).unwrap().as_ref());
         let key = key.unwrap();
         let (request, model) = (request_id(), "test hub");
         let public = key.public_key().as_ref().to_vec();
@@ -112,7 +113,10 @@ impl Hub {
     pub async fn open(&self, channel: Channel) -> Result<Stream, Status> {
         let (requests, queue) = mpsc::channel(QUEUE);
         let mut client = IngestServiceClient::new(channel);
-        let mut answers = client.ingest(ReceiverStream::new(queue)).await?.into_inner();
+        let mut answers = client
+            .ingest(ReceiverStream::new(queue))
+            .await?
+            .into_inner();
         let Some(ingest_response::Frame::Challenge(challenge)) = next(&mut answers).await? else {
             return Err(Status::internal("no challenge"));
         };
@@ -130,13 +134,26 @@ impl Hub {
             signature: self.key.sign(&text).as_ref().to_vec().into(),
             stream_ids: vec![self.stream_id.to_vec().into()],
         };
-        let hello = ingest::IngestRequest { frame: Some(ingest_request::Frame::Hello(hello)) };
-        requests.send(hello).await.map_err(|_| Status::unavailable("the stream ended"))?;
+        let hello = ingest::IngestRequest {
+            frame: Some(ingest_request::Frame::Hello(hello)),
+        };
+        requests
+            .send(hello)
+            .await
+            .map_err(|_| Status::unavailable("the stream ended"))?;
         let Some(ingest_response::Frame::Welcome(welcome)) = next(&mut answers).await? else {
             return Err(Status::internal("no welcome"));
         };
-        let durable = welcome.positions.first().map_or(0, |position| position.durable_through);
-        Ok(Stream { requests, answers, durable, credit: welcome.credit })
+        let durable = welcome
+            .positions
+            .first()
+            .map_or(0, |position| position.durable_through);
+        Ok(Stream {
+            requests,
+            answers,
+            durable,
+            credit: welcome.credit,
+        })
     }
 }
 
@@ -163,7 +180,9 @@ impl Stream {
     /// # Errors
     /// When the stream has ended.
     pub async fn send(&self, batch: ingest::Batch) -> Result<(), Status> {
-        let frame = ingest::IngestRequest { frame: Some(ingest_request::Frame::Batch(batch)) };
+        let frame = ingest::IngestRequest {
+            frame: Some(ingest_request::Frame::Batch(batch)),
+        };
         let sent = self.requests.send(frame).await;
         sent.map_err(|_| Status::unavailable("the stream ended"))
     }
@@ -204,14 +223,19 @@ impl Stream {
 /// Registers a device; answers its id.
 pub async fn device(admin: &Person, home: &str, name: &str, capabilities: &[Capability]) -> String {
     DevicesServiceClient::new(admin.channel.clone())
-        .register_device(admin.with(ingest::RegisterDeviceRequest {
-            request_id: request_id(),
-            home_id: home.to_owned(),
-            name: name.to_owned(),
-            kind: ingest::DeviceKind::Other.into(),
-            capabilities: capabilities.iter().map(|&capability| capability.into()).collect(),
-            ..ingest::RegisterDeviceRequest::default()
-        }))
+        .register_device(
+            admin.with(ingest::RegisterDeviceRequest {
+                request_id: request_id(),
+                home_id: home.to_owned(),
+                name: name.to_owned(),
+                kind: ingest::DeviceKind::Other.into(),
+                capabilities: capabilities
+                    .iter()
+                    .map(|&capability| capability.into())
+                    .collect(),
+                ..ingest::RegisterDeviceRequest::default()
+            }),
+        )
         .await
         .unwrap()
         .into_inner()
@@ -232,15 +256,22 @@ pub fn numbers(
     columns.base_time = last;
     for (device, capability, at, value) in readings {
         let known = measures.len();
-        let measure = *measures.entry((*device, (*capability).into())).or_insert_with(|| {
-            let index = devices.iter().position(|it| it == device).unwrap_or_else(|| {
-                devices.push(*device);
-                devices.len() - 1
+        let measure = *measures
+            .entry((*device, (*capability).into()))
+            .or_insert_with(|| {
+                let index = devices
+                    .iter()
+                    .position(|it| it == device)
+                    .unwrap_or_else(|| {
+                        devices.push(*device);
+                        devices.len() - 1
+                    });
+                columns.measure_device.push(u32::try_from(index).unwrap());
+                columns
+                    .measure_capability
+                    .push(i32::from(*capability).unsigned_abs());
+                u32::try_from(known).unwrap()
             });
-            columns.measure_device.push(u32::try_from(index).unwrap());
-            columns.measure_capability.push(i32::from(*capability).unsigned_abs());
-            u32::try_from(known).unwrap()
-        });
         columns.measure.push(measure);
         columns.time_delta.push(at - last);
         last = *at;
@@ -264,6 +295,9 @@ pub fn wire_time(time: Timestamp) -> prost_types::Timestamp {
 }
 
 /// Every reading of one capability in a time, as (microseconds, value).
+///
+/// # Errors
+/// What the server answers instead.
 pub async fn query(
     person: &Person,
     home: &str,
@@ -272,8 +306,10 @@ pub async fn query(
     (from, to): (Timestamp, Timestamp),
 ) -> Result<Vec<(i64, f64)>, Status> {
     use hearth_api::ingest::v1::readings_service_client::ReadingsServiceClient;
-    let interval =
-        hearth_api::types::v1::Interval { start: Some(wire_time(from)), end: Some(wire_time(to)) };
+    let interval = hearth_api::types::v1::Interval {
+        start: Some(wire_time(from)),
+        end: Some(wire_time(to)),
+    };
     let mut request = person.with(ingest::QueryReadingsRequest {
         home_id: home.to_owned(),
         device_id: device.to_owned(),
@@ -287,7 +323,9 @@ pub async fn query(
     let mut stream = client.query_readings(request).await?.into_inner();
     let mut found = Vec::new();
     while let Some(answer) = stream.message().await? {
-        let Some(ingest::query_readings_response::Chunk::Raw(raw)) = answer.chunk else { continue };
+        let Some(ingest::query_readings_response::Chunk::Raw(raw)) = answer.chunk else {
+            continue;
+        };
         let mut at = raw.base_time;
         for (delta, value) in raw.time_delta.iter().zip(&raw.numbers) {
             at += i64::try_from(*delta).unwrap();

@@ -3,7 +3,12 @@
 //!
 //! Test code only: it may panic. Nothing here knows what a test is about.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "test code: a failure here is the test's")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "test code: a failure here is the test's"
+)]
 
 pub mod hub;
 pub mod person;

@@ -40,7 +40,8 @@ pub fn request_id() -> String {
 /// The code in a mail: what follows `Code:` on a line of its own.
 #[must_use]
 pub fn code_in(text: &str) -> Option<String> {
-    text.lines().find_map(|line| Some(line.trim().strip_prefix("Code: ")?.to_owned()))
+    text.lines()
+        .find_map(|line| Some(line.trim().strip_prefix("Code: ")?.to_owned()))
 }
 
 impl Sandbox {
@@ -48,23 +49,37 @@ impl Sandbox {
     pub async fn code_for(&self, email: &str) -> String {
         self.until("a mail with a code", async || {
             let mails = self.mails.sent();
-            let to = mails.iter().rev().filter(|it| it.to.expose_text() == Some(email));
-            to.filter_map(|mail| code_in(mail.text.expose_text()?)).next()
+            let to = mails
+                .iter()
+                .rev()
+                .filter(|it| it.to.expose_text() == Some(email));
+            to.filter_map(|mail| code_in(mail.text.expose_text()?))
+                .next()
         })
         .await
     }
 
     /// Registers, verifies and signs in a new person.
     pub async fn person(&self, name: &str) -> Person {
-        Person::register(self.channel().await, name, async |email| self.code_for(email).await).await
+        Person::register(self.channel().await, name, async |email| {
+            self.code_for(email).await
+        })
+        .await
     }
 }
 
 impl Person {
     /// Registers, verifies and signs in a new person over a connection; `code` waits for the code in the mail to
     /// her address.
-    pub async fn register(channel: Channel, name: &str, code: impl AsyncFn(&str) -> String) -> Self {
-        let (email, password) = (format!("{name}@example.org"), format!("{name} has a long password"));
+    pub async fn register(
+        channel: Channel,
+        name: &str,
+        code: impl AsyncFn(&str) -> String,
+    ) -> Self {
+        let (email, password) = (
+            format!("{name}@example.org"),
+            format!("{name} has a long password"),
+        );
         let mut client = AccountsServiceClient::new(channel.clone());
         let secret = [crate::hub::random_id(), crate::hub::random_id()].concat();
         let hash = digest::digest(&digest::SHA256, &secret);
@@ -107,7 +122,9 @@ impl Person {
     pub fn with<T>(&self, message: T) -> Request<T> {
         let mut request = Request::new(message);
         let bearer = format!("Bearer {}", self.tokens.access_token);
-        request.metadata_mut().insert("authorization", MetadataValue::try_from(bearer).unwrap());
+        request
+            .metadata_mut()
+            .insert("authorization", MetadataValue::try_from(bearer).unwrap());
         request.set_timeout(Duration::from_secs(20));
         request
     }

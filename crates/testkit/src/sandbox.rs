@@ -40,7 +40,10 @@ impl Sandbox {
     pub async fn with(change: impl FnOnce(&mut Config)) -> Self {
         // RUST_LOG=info shows what the installation says; nothing otherwise.
         let filter = tracing_subscriber::EnvFilter::from_default_env();
-        let _ = tracing_subscriber::fmt().with_env_filter(filter).with_test_writer().try_init();
+        let _ = tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_test_writer()
+            .try_init();
         let mut config = Config::default();
         config.server.listen = "127.0.0.1:0".to_owned();
         config.server.rate_limits = false;
@@ -73,7 +76,9 @@ impl Sandbox {
     /// The installation.
     #[must_use]
     pub fn installation(&self) -> &Installation {
-        self.installation.as_ref().expect("the installation is stopped")
+        self.installation
+            .as_ref()
+            .expect("the installation is stopped")
     }
 
     /// The stores.
@@ -86,13 +91,19 @@ impl Sandbox {
     pub async fn resume(&mut self) {
         let clock: Arc<dyn Clock> = Arc::new(self.clock.clone());
         let folders = Folders::new(self.data(), None, None);
-        let stores = folders.open(Arc::clone(&clock)).await.unwrap_or_else(|e| panic!("{e}"));
+        let stores = folders
+            .open(Arc::clone(&clock))
+            .await
+            .unwrap_or_else(|e| panic!("{e}"));
         let stores = Arc::new(stores);
         let outbound: Arc<dyn Outbound> = Arc::clone(&self.mails) as _;
         let ports = Ports::embedded(&stores, &folders, outbound, clock);
         let started = Installation::start(ports, &self.config, self.folder.path()).await;
         let installation = started.unwrap_or_else(|exit| panic!("{exit}"));
-        installation.ready().await.unwrap_or_else(|exit| panic!("{exit}"));
+        installation
+            .ready()
+            .await
+            .unwrap_or_else(|exit| panic!("{exit}"));
         self.installation = Some(installation);
         self.stores = Some(stores);
     }

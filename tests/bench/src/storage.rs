@@ -124,7 +124,7 @@ async fn stored(what: &str, readings: &[Reading], report: &mut Report) -> Result
         &format!("{:.2} B before compaction", before / f64::from(count)),
     );
     Ok(Stored {
-        sandbox,
+        _sandbox: sandbox,
         person,
         home,
         device,

@@ -81,6 +81,9 @@ impl Decoder for Raw {
 pub type Answer = Result<Vec<Bytes>, Status>;
 
 /// Calls a method with message bytes. A stream is read until it ends, fails, or stays silent for a moment.
+///
+/// # Errors
+/// What the server answers instead.
 pub async fn call(
     channel: &Channel,
     method: &MethodDescriptor,
@@ -164,7 +167,7 @@ impl Filler<'_> {
             Kind::String => Value::String(self.text()),
             Kind::Bytes => Value::Bytes(self.random.bytes(64).into()),
             Kind::Bool => Value::Bool(self.random.below(2) == 0),
-            Kind::Double => Value::F64(f64::from_bits(self.random.next())),
+            Kind::Double => Value::F64(f64::from_bits(self.random.bits())),
             Kind::Float => Value::F32(1.5),
             Kind::Int32 | Kind::Sint32 | Kind::Sfixed32 => Value::I32(self.int32()),
             Kind::Uint32 | Kind::Fixed32 => Value::U32(self.int32().unsigned_abs()),

@@ -27,7 +27,7 @@ impl Random {
     }
 
     /// The next 64 bits.
-    pub fn next(&mut self) -> u64 {
+    pub fn bits(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -38,7 +38,7 @@ impl Random {
     /// A number below a bound.
     pub fn below(&mut self, bound: usize) -> usize {
         let bound = u64::try_from(bound.max(1)).unwrap();
-        usize::try_from(self.next() % bound).unwrap()
+        usize::try_from(self.bits() % bound).unwrap()
     }
 
     /// One of these.
@@ -49,6 +49,6 @@ impl Random {
     /// Some bytes.
     pub fn bytes(&mut self, at_most: usize) -> Vec<u8> {
         let length = self.below(at_most + 1);
-        (0..length).map(|_| self.next().to_le_bytes()[0]).collect()
+        (0..length).map(|_| self.bits().to_le_bytes()[0]).collect()
     }
 }

@@ -1,5 +1,10 @@
 //! The tables of the modules against the contract: every RPC has a row, and every row says what the contract says.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "test code: a failure here is the test's"
+)]
+
 use std::collections::BTreeSet;
 use std::path::Path;
 

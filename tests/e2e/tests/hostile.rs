@@ -69,7 +69,7 @@ async fn whatever_is_sent_is_answered_with_a_typed_error() {
                 for _ in 0..3 {
                     if !mutated.is_empty() {
                         let at = random.below(mutated.len());
-                        mutated[at] = random.next().to_le_bytes()[0];
+                        mutated[at] = random.bits().to_le_bytes()[0];
                     }
                 }
                 let answer = call(&channel, &method, token, vec![mutated.into()]).await;

@@ -1,5 +1,10 @@
 //! A member of one home reads nothing of another: random principals, objects and RPCs.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "test code: a failure here is the test's"
+)]
+
 use std::sync::Arc;
 use std::time::Duration;
 

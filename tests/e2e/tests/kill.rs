@@ -3,6 +3,11 @@
 //!
 //! `HEARTH_KILLS` sets how many times (200), `HEARTH_SEED` which points.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "test code: a failure here is the test's"
+)]
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
