@@ -275,8 +275,22 @@ fn cell(value: &Value) -> String {
         Value::String(text) => printable(text),
         Value::Array(values) if values.is_empty() => ABSENT.to_owned(),
         Value::Array(values) => values.iter().map(cell).collect::<Vec<_>>().join(", "),
-        Value::Number(_) | Value::Object(_) => value.to_string(),
+        Value::Number(number) => number
+            .as_f64()
+            .filter(|_| number.is_f64())
+            .map_or_else(|| number.to_string(), rounded),
+        Value::Object(_) => value.to_string(),
     }
+}
+
+/// A number with at most six decimals, unless it is so small that nothing would be left of it. JSON and CSV have all.
+fn rounded(number: f64) -> String {
+    if number != 0.0 && number.abs() < 0.001 {
+        return number.to_string();
+    }
+    let text = format!("{number:.6}");
+    let text = text.trim_end_matches('0').trim_end_matches('.');
+    text.to_owned()
 }
 
 fn csv(value: &Value) -> String {

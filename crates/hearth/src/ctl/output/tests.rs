@@ -96,3 +96,14 @@ fn a_name_cannot_move_the_cursor() {
         "n\nx\u{fffd}\u{fffd}y"
     );
 }
+
+#[test]
+fn text_rounds_and_the_others_do_not() {
+    let shown = [647.999_999_999_9, 433.0, -0.25, 0.000_012_5, 0.0, 1e12].map(rounded);
+    assert_eq!(
+        shown,
+        ["648", "433", "-0.25", "0.0000125", "0", "1000000000000"]
+    );
+    let table = Table::of(&["n"], [vec![json!(647.999_999_999_9)]]);
+    assert_eq!(Lines::new(Form::Csv).next(&table), "n\n647.9999999999");
+}
