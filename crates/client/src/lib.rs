@@ -3,3 +3,4 @@
 //! **Invariant:** it knows the contract and nothing behind it: no service, backend or store.
 
 pub mod app;
+pub mod hub;

@@ -1,0 +1,146 @@
+//! One connection of a hub: proof, resume, batches inside the credit, acks.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use hearth_api::ingest::v1::ingest_service_client::IngestServiceClient;
+use hearth_api::ingest::v1::{
+    Challenge, Hello, IngestRequest, IngestResponse, ingest_request, ingest_response,
+};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::Channel;
+use tonic::{Status, Streaming};
+
+use super::{HubError, Inner, random_stream};
+
+/// Batches between the buffer and the connection.
+const QUEUE: usize = 16;
+/// How long the server may take to open the stream.
+const OPENING: Duration = Duration::from_secs(30);
+/// The longest pause that is kept to.
+const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+/// What a hub signs for.
+const TAG: &str = "hearth.ingest.v1";
+
+/// Why a connection ended.
+pub(super) enum LineError {
+    /// For good.
+    Hub(HubError),
+    /// With this; it may be tried again.
+    Status(Status),
+}
+
+impl From<Status> for LineError {
+    fn from(status: Status) -> Self {
+        Self::Status(status)
+    }
+}
+
+/// Serves the buffer over one connection until it ends.
+pub(super) async fn serve(hub: &Inner, channel: Channel) -> Result<(), LineError> {
+    let (requests, queue) = mpsc::channel(QUEUE);
+    let mut client = IngestServiceClient::new(channel);
+    let opening = open(hub, &mut client, &requests, ReceiverStream::new(queue));
+    let opened = tokio::time::timeout(OPENING, opening).await;
+    let late = |_| Status::deadline_exceeded("the stream was not opened in time");
+    let (mut answers, mut credit) = opened.map_err(late)??;
+    let mut changes = hub.buffer.changes();
+    let mut next = hub.buffer.durable() + 1;
+    loop {
+        changes.borrow_and_update();
+        let allowed = next <= hub.buffer.durable().saturating_add(u64::from(credit));
+        let batch = if allowed {
+            hub.buffer.batch(next)
+        } else {
+            None
+        };
+        tokio::select! {
+            answer = answers.message() => match answer?.and_then(|it| it.frame) {
+                None => return Ok(()),
+                Some(ingest_response::Frame::Ack(ack)) => {
+                    credit = ack.credit.max(1);
+                    hub.buffer.acked(&ack);
+                    next = next.max(hub.buffer.durable() + 1);
+                }
+                Some(ingest_response::Frame::Pause(pause)) => {
+                    tokio::time::sleep(length(pause.retry_after)).await;
+                    next = hub.buffer.durable() + 1;
+                }
+                // The server spoke these at the beginning; again they mean nothing.
+                Some(ingest_response::Frame::Challenge(_) | ingest_response::Frame::Welcome(_)) => {}
+            },
+            permit = requests.reserve(), if batch.is_some() => {
+                let (Ok(permit), Some(batch)) = (permit, batch) else { return Ok(()) };
+                permit.send(IngestRequest { frame: Some(ingest_request::Frame::Batch(batch)) });
+                next += 1;
+            }
+            _ = changes.changed() => {}
+        }
+    }
+}
+
+/// Proves the hub, and learns how far its stream is stored.
+async fn open(
+    hub: &Inner,
+    client: &mut IngestServiceClient<Channel>,
+    requests: &mpsc::Sender<IngestRequest>,
+    queue: ReceiverStream<IngestRequest>,
+) -> Result<(Streaming<IngestResponse>, u32), LineError> {
+    let mut answers = client.ingest(queue).await?.into_inner();
+    let unexpected = || Status::internal("the server speaks another protocol");
+    let first = answers.message().await?.and_then(|it| it.frame);
+    let Some(ingest_response::Frame::Challenge(challenge)) = first else {
+        return Err(unexpected().into());
+    };
+    let hello = hello(hub, challenge)?;
+    let frame = Some(ingest_request::Frame::Hello(hello));
+    requests
+        .send(IngestRequest { frame })
+        .await
+        .map_err(|_| unexpected())?;
+    let second = answers.message().await?.and_then(|it| it.frame);
+    let Some(ingest_response::Frame::Welcome(welcome)) = second else {
+        return Err(unexpected().into());
+    };
+    let stream = hub.buffer.stream();
+    let position = welcome
+        .positions
+        .iter()
+        .find(|it| it.stream_id == stream.as_bytes().as_slice());
+    let stored = position.map_or(0, |it| it.durable_through);
+    if stored < hub.buffer.durable() {
+        // What the server has lost cannot come back; what is left must not wait for it.
+        hub.buffer
+            .restream(random_stream().map_err(LineError::Hub)?);
+    } else {
+        hub.buffer.through(stored);
+    }
+    Ok((answers, welcome.credit.max(1)))
+}
+
+fn hello(hub: &Inner, challenge: Challenge) -> Result<Hello, LineError> {
+    if challenge.audience != hub.options.audience || challenge.domain_tag != TAG {
+        return Err(LineError::Hub(HubError::OtherServer));
+    }
+    let (id, claim) = (hub.key.hub_id(), hub.options.claim);
+    let signature = hub.key.sign(&[
+        TAG.as_bytes(),
+        challenge.audience.as_bytes(),
+        &challenge.nonce,
+        id.as_bytes(),
+        claim.as_bytes(),
+    ]);
+    Ok(Hello {
+        hub_id: Bytes::copy_from_slice(id.as_bytes()),
+        claim_id: Bytes::copy_from_slice(claim.as_bytes()),
+        nonce: challenge.nonce,
+        signature: signature.into(),
+        stream_ids: vec![Bytes::copy_from_slice(hub.buffer.stream().as_bytes())],
+    })
+}
+
+fn length(wait: Option<prost_types::Duration>) -> Duration {
+    let wait = wait.and_then(|it| Duration::try_from(it).ok());
+    wait.unwrap_or(Duration::from_secs(1)).min(LONGEST_PAUSE)
+}
