@@ -210,6 +210,7 @@ impl Parts {
         let stores = Stores {
             engine: engine.clone(),
             owned,
+            timers: timers.clone(),
             inbox: inbox.clone(),
             runner: Arc::clone(&runner),
         };

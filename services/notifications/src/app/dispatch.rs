@@ -38,7 +38,7 @@ const PURGE_AFTER: Duration = Duration::from_secs(3600);
 
 /// What a timer asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Task {
+pub(crate) enum Task {
     /// A try to mail a notice, or a mail.
     Try(Kind, Uuid, u8),
     /// The end of what is kept for a time, with its owner.
@@ -46,7 +46,12 @@ enum Task {
 }
 
 impl Task {
-    fn encode(self) -> Bytes {
+    /// Whether a timer's task names that owner.
+    pub(crate) fn names(task: &[u8], owner: Owner) -> bool {
+        matches!(Self::decode(task), Some(Self::End(_, _, of)) if of == owner)
+    }
+
+    pub(crate) fn encode(self) -> Bytes {
         let mut bytes = Vec::with_capacity(35);
         match self {
             Self::Try(kind, id, attempt) => {
@@ -108,9 +113,15 @@ impl Dispatch {
         match event {
             notice::Event::Made(made) => {
                 let Made {
-                    place, channels, ..
+                    place,
+                    source,
+                    channels,
+                    ..
                 } = made;
                 let owner = Owner::Account(place.account);
+                // A home that ends takes along what was said of it, whoever it was said to.
+                let home = Owner::Home(source.home);
+                self.owned.note(home, Kind::Notice, id, at).await?;
                 let ends = place.made_at.plus(NOTICE_KEPT);
                 self.made(at, (owner, Kind::Notice, id), ends).await?;
                 if channels.email {
@@ -350,8 +361,15 @@ impl Sender {
 
     /// Ends what was kept for a time. A notice is forgotten first, and purged when its rows have gone.
     async fn end(&self, kind: Kind, id: Uuid, owner: Owner) -> Result<(), ConsumeError> {
-        if kind == Kind::Notice && self.forget(id, owner).await? {
-            return Ok(());
+        if kind == Kind::Notice {
+            let notice = self.engine.load::<Notice>(id, Read::Follower).await?;
+            if let Some(made) = &notice.state.made {
+                let home = Owner::Home(made.source.home);
+                self.owned.forget(home, kind, id).await?;
+            }
+            if self.forget(id, owner).await? {
+                return Ok(());
+            }
         }
         kind.purge(&self.engine, id).await?;
         Ok(self.owned.forget(owner, kind, id).await?)

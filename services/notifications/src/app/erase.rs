@@ -4,13 +4,16 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use hearth_engine::erasure::{Order, residual};
-use hearth_engine::{ConsumeError, Engine, Erased, Eraser};
+use hearth_engine::{ConsumeError, Engine, Erased, Eraser, Timer, Timers};
 use hearth_kernel::Owner;
+use hearth_ports::Read;
+use uuid::Uuid;
 
+use super::dispatch::Task;
 use super::inbox::Inbox;
 use super::owned::{Kind, Owned};
 use super::runner::Runner;
-use crate::aggregates::{Preferences, Rules};
+use crate::aggregates::{Notice, Preferences, Rules};
 
 /// The names of the stores, in the order in which they are erased.
 pub(crate) const STORES: &[&str] = &[
@@ -37,6 +40,7 @@ enum Store {
 pub(crate) struct Stores {
     pub(crate) engine: Engine,
     pub(crate) owned: Owned,
+    pub(crate) timers: Timers,
     pub(crate) inbox: Inbox,
     pub(crate) runner: Arc<Runner>,
 }
@@ -111,12 +115,36 @@ impl StoreEraser {
         loop {
             let page = self.stores.owned.page(owner, kind).await?;
             if page.is_empty() {
+                // They would bring the owner's id back into the index when they fire.
+                let hers = |task: &[u8]| Task::names(task, owner);
+                self.stores.timers.forget(hers).await?;
                 return Ok(removed);
             }
             for id in page {
-                removed += kind.purge(&self.stores.engine, id).await?;
+                removed += match (kind, owner) {
+                    (Kind::Notice, Owner::Home(_)) => self.end_notice(id).await?,
+                    _ => kind.purge(&self.stores.engine, id).await?,
+                };
                 self.stores.owned.forget(owner, kind, id).await?;
             }
         }
+    }
+
+    /// Has a notice about a home that ends be forgotten now, in the order in which old ones are: its rows go first.
+    /// Nothing to do where its person is erased too.
+    async fn end_notice(&self, id: Uuid) -> Result<u64, ConsumeError> {
+        let engine = &self.stores.engine;
+        let notice = engine.load::<Notice>(id, Read::Leader).await?;
+        let (Some(at), Some(made)) = (notice.position, &notice.state.made) else {
+            return Ok(0);
+        };
+        let task = Task::End(Kind::Notice, id, Owner::Account(made.place.account)).encode();
+        let timer = Timer {
+            due: engine.now(),
+            id: engine.hasher().id("timer/home", &[&task]),
+            task,
+        };
+        self.stores.timers.set(at, &timer).await?;
+        Ok(1)
     }
 }

@@ -69,6 +69,11 @@ async fn erases(world: &World, life: &Life) {
     let stores = Stores {
         engine: app.engine.clone(),
         owned: Owned(std::sync::Arc::clone(&world.memory.documents) as _),
+        timers: hearth_engine::Timers::new(
+            hearth_kernel::Service::Notifications,
+            std::sync::Arc::clone(&world.memory.documents) as _,
+            std::sync::Arc::clone(&world.memory.clock),
+        ),
         inbox: life.parts.inbox.clone(),
         runner: std::sync::Arc::clone(&life.parts.runner),
     };
@@ -106,6 +111,7 @@ async fn only_tombstones_are_left(world: &World) {
         "notifications_inbox",
         "notifications_owned",
         "notifications_watches",
+        "engine_timers",
     ] {
         for partition in world
             .memory
