@@ -9,8 +9,10 @@ use ring::rand::{SecureRandom, SystemRandom};
 
 /// The header, in and out.
 pub const HEADER: HeaderName = HeaderName::from_static("x-request-id");
-/// The fewest and the most characters that are taken over.
-const LENGTHS: std::ops::RangeInclusive<usize> = 8..=64;
+/// The most characters that are taken over.
+const LONGEST: usize = 64;
+/// The fewest digits that are taken over: more than a telephone number has.
+const DIGITS: usize = 16;
 
 tokio::task_local! {
     static CURRENT: Option<Arc<str>>;
@@ -35,15 +37,15 @@ pub(crate) async fn within<F: Future>(id: Arc<str>, future: F) -> F::Output {
     CURRENT.scope(Some(id), future).await
 }
 
-/// The caller's id if it is hexadecimal digits and dashes (so no name and no address fits), else a random one.
+/// The caller's id if it is 16 or more hexadecimal digits, with dashes (so no name, address or telephone number
+/// fits), else a random one.
 #[must_use]
 pub fn of(headers: &HeaderMap) -> Arc<str> {
     let given = headers.get(HEADER).and_then(|value| value.to_str().ok());
     let fits = |text: &&str| {
-        LENGTHS.contains(&text.len())
-            && text
-                .bytes()
-                .all(|byte| byte.is_ascii_hexdigit() || byte == b'-')
+        let digits = text.bytes().filter(u8::is_ascii_hexdigit).count();
+        let dashes = text.bytes().filter(|byte| *byte == b'-').count();
+        digits >= DIGITS && digits + dashes == text.len() && text.len() <= LONGEST
     };
     match given.filter(fits) {
         Some(text) => text.into(),
@@ -84,8 +86,16 @@ mod tests {
 
     #[test]
     fn only_hexadecimal_is_taken_over() {
-        assert_eq!(&*of_text("0123abcd-EF"), "0123abcd-EF");
-        for text in ["", "abc", "anna.smith", "a b c d e f 0", &"a".repeat(65)] {
+        assert_eq!(&*of_text("0123abcd-EF456789"), "0123abcd-EF456789");
+        let phone = "0049-170-123-45678";
+        for text in [
+            "",
+            "abc",
+            "anna.smith",
+            "a b c d e f 0",
+            phone,
+            &"a".repeat(65),
+        ] {
             let id = of_text(text);
             assert_eq!(id.len(), 32, "{text}");
         }

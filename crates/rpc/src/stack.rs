@@ -32,7 +32,7 @@ use crate::principal::Peer;
 use crate::response::{Ending, Held, finish, refusal};
 use crate::rules::{Row, RuleTable};
 use crate::status::fail;
-use crate::trace::TraceContext;
+use crate::trace::{self, TraceContext};
 use crate::{deadline, request_id};
 
 /// How long a client waits before it tries another process, when this one drains.
@@ -180,7 +180,8 @@ impl Stack {
             "rpc", method = row.rule.path, request_id = %id, trace_id = %trace.trace_id()
         );
         let future = self.serve_row(inner, request, row, Arc::clone(&id), trace);
-        request_id::within(id, future).instrument(span).await
+        let future = trace::within(trace, request_id::within(id, future));
+        future.instrument(span).await
     }
 
     async fn serve_row<S>(

@@ -10,6 +10,15 @@ use crate::request_id::random;
 /// The header.
 pub const HEADER: HeaderName = HeaderName::from_static("traceparent");
 
+tokio::task_local! {
+    static CURRENT: TraceContext;
+}
+
+/// Runs a future that asks for [`TraceContext::current`].
+pub(crate) async fn within<F: Future>(trace: TraceContext, future: F) -> F::Output {
+    CURRENT.scope(trace, future).await
+}
+
 /// Where a request stands in its trace. Ids are random and name nobody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TraceContext {
@@ -38,6 +47,12 @@ impl TraceContext {
         let text = headers.get(HEADER).and_then(|value| value.to_str().ok());
         text.and_then(|text| text.parse().ok())
             .unwrap_or_else(Self::begin)
+    }
+
+    /// The trace of the request that is being served here, if one is.
+    #[must_use]
+    pub fn current() -> Option<Self> {
+        CURRENT.try_with(|trace| *trace).ok()
     }
 
     /// The trace, in 32 hexadecimal digits.
@@ -99,6 +114,13 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[tokio::test]
+    async fn the_trace_of_a_request_is_known_while_it_is_served() {
+        let trace = TraceContext::begin();
+        let served = within(trace, async { TraceContext::current() }).await;
+        assert_eq!((served, TraceContext::current()), (Some(trace), None));
+    }
 
     #[test]
     fn the_examples_of_the_recommendation() {

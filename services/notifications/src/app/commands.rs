@@ -9,7 +9,7 @@ use hearth_kernel::{AccountId, AreaId, DeviceId, Failure, HomeId, NoticeId, Reas
 use hearth_notifications_domain::rules::{self, Arming, Condition, Rule};
 use hearth_notifications_domain::{notice, preferences};
 use hearth_ports::{Position, Read};
-use hearth_rpc::Principal;
+use hearth_rpc::{Principal, TraceContext};
 
 use super::facts::Facts;
 use crate::aggregates::{Notice, Preferences, Rules};
@@ -61,7 +61,7 @@ impl App {
             fingerprint: hasher.fingerprint(&[&request.content]),
             actor,
             causation: None,
-            trace: String::new(),
+            trace: TraceContext::current().map_or_else(String::new, |trace| trace.to_string()),
         }
     }
 
