@@ -125,21 +125,18 @@ fn claim(request_id: &str, code: &str) -> api::ClaimHubRequest {
 const FIRST: &str = "request-000000001";
 const SECOND: &str = "request-000000002";
 
+async fn begin(hubs: &Hubs, hub: &Box1) -> api::BeginPairingResponse {
+    let request = Request::new(hub.begin(FIRST, NOW));
+    hubs.begin_pairing(request).await.unwrap().into_inner()
+}
+
 #[tokio::test]
 async fn a_hub_is_paired_once_listed_and_revoked() {
     let world = world().await;
     let hubs = Hubs(world.running.app.clone());
     let hub = Box1::new(5);
-    let begun = hubs
-        .begin_pairing(Request::new(hub.begin(FIRST, NOW)))
-        .await
-        .unwrap()
-        .into_inner();
-    let again = hubs
-        .begin_pairing(Request::new(hub.begin(FIRST, NOW)))
-        .await
-        .unwrap()
-        .into_inner();
+    let begun = begin(&hubs, &hub).await;
+    let again = begin(&hubs, &hub).await;
     assert_eq!(begun, again, "the same request gets the first answer");
     let stand = async |at| {
         let asked = hub.ask(&begun.pairing_id, at);
