@@ -42,6 +42,12 @@ pub(super) async fn publish(
         out.extend(happened(account, it)?);
         linked(account, it, &mut facts)?;
         close(account, it, &mut closing, &mut facts);
+        if matches!(it, Event::Lapsed) {
+            let lapsed = lapsed(account, commit)?;
+            let owner = Some(of_account(account));
+            let due = fact("closing", account, owner, Fact::Closing(lapsed));
+            facts.insert(("closing", *account.as_bytes()), due);
+        }
     }
     if access_changed {
         let access = fact(
@@ -224,6 +230,22 @@ fn begun(account: AccountId, closing: &Closing) -> events::ClosingFact {
         ending_home_ids: Vec::new(),
         membership_ids: Vec::new(),
     }
+}
+
+/// What nobody confirmed is erased like what was closed, at once and unasked: its receipt is nobody's, since no
+/// secret has a hash of zeros.
+fn lapsed(account: AccountId, commit: &Commit) -> Result<events::ClosingFact, CodecError> {
+    let receipt = commit.commit_id().ok_or(CodecError::Malformed("commit"))?;
+    Ok(events::ClosingFact {
+        account_id: bytes(account),
+        closed_at: Some(wire_time(commit.decided_at())),
+        grace_ends_at: Some(wire_time(commit.decided_at())),
+        due: true,
+        receipt_id: bytes(receipt),
+        receipt_secret_hash: vec![0; 32].into(),
+        ending_home_ids: Vec::new(),
+        membership_ids: Vec::new(),
+    })
 }
 
 fn due(closing: &mut events::ClosingFact, departure: &Departure) {

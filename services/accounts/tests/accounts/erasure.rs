@@ -174,3 +174,47 @@ async fn after_the_order_only_tombstones_are_left_of_her() {
     let code = house.code_after(&again.email, &old_code).await;
     assert!(house.verify(&again, &registration, &code).await.is_ok());
 }
+
+#[tokio::test]
+async fn what_nobody_confirmed_is_due_for_erasure_and_leaves_a_tombstone() {
+    let house = House::open().await;
+    let anna = Person::new("anna");
+    anna.register(&house).await.unwrap();
+    house.code(&anna.email).await;
+    house.clock.advance(Duration::from_secs(25 * 3600));
+    let due = async || {
+        let facts = stored(&house, Family::State).await;
+        let closing = facts.iter().find(|it| it.subject.kind() == "closing")?;
+        match events::Envelope::decode(closing.bytes.clone())
+            .unwrap()
+            .payload?
+        {
+            envelope::Payload::AccountsFact(fact) => match fact.fact? {
+                accounts_fact::Fact::Closing(closing) => Some(closing),
+                _ => None,
+            },
+            _ => None,
+        }
+    };
+    let closing = house.until("the lapse", due).await;
+    assert!(closing.due);
+    assert_eq!(
+        (closing.receipt_id.len(), closing.receipt_secret_hash.len()),
+        (16, 32)
+    );
+    assert!(closing.closed_at.is_some() && closing.closed_at == closing.grace_ends_at);
+
+    order(&house, &closing).await;
+    answered(&house).await;
+    let left = stored(&house, Family::Rec).await;
+    assert!(
+        left.iter().all(|it| !holds(it, &closing.account_id)),
+        "no record of her"
+    );
+    let hers = |it: &&Stored| it.subject.kind() == "account";
+    let history = stored(&house, Family::Evt).await;
+    let history: Vec<_> = history.iter().filter(hers).collect();
+    assert_eq!(history.len(), 1);
+    let last = hearth_engine::Commit::read(&history[0].bytes).unwrap();
+    assert!(last.is_tombstone());
+}
