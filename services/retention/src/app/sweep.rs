@@ -1,14 +1,17 @@
 //! The search: one pass over all files for every erasure that waits for one.
 //!
 //! Who waits stands in a document; the pass looks for the markers of all of them at once, and each gets what concerns
-//! it. A search that fails, or that finds what should not be there, is repeated and alarms.
+//! it. A search that finds what should not be there alarms, once for as long as it finds the same, and is repeated
+//! ever more slowly: a pass reads every file.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use hearth_engine::{ConsumeError, ExecuteError};
-use hearth_kernel::{ErasureId, KeyId, Kind, Owner, Part, Purpose, Reason};
+use hearth_kernel::{ErasureId, KeyId, Kind, Owner, Part, Purpose, Reason, Timestamp};
 use hearth_ports::{Binding, Holding, Opened, Position, Range, SealError, StoreError, Table};
 use hearth_retention_domain::erasure::{Command, Next, Pass, Search, State, next};
 
@@ -22,6 +25,10 @@ const WAITING: &[u8] = b"waiting";
 const AT_MOST: usize = 100;
 /// Places of one erasure that are logged.
 const LOGGED: usize = 8;
+/// The longest that an erasure waits for its next search after one that did not pass.
+const REST_MOST: Duration = Duration::from_secs(3_600);
+/// How often that wait doubles at most, before the bound above.
+const DOUBLINGS: u32 = 12;
 
 /// Why a pass did not come to its end.
 #[derive(Debug, thiserror::Error)]
@@ -134,6 +141,58 @@ impl Drop for StopOnDrop {
     }
 }
 
+/// An erasure whose search did not pass.
+#[derive(Clone, Copy)]
+struct Rest {
+    kind: Search,
+    /// What was found that should not be there, or not found that should.
+    wrong: u64,
+    tries: u32,
+    until: Timestamp,
+}
+
+/// The erasures whose search did not pass: at most those that wait for one.
+#[derive(Default)]
+struct Resting(BTreeMap<ErasureId, Rest>);
+
+impl Resting {
+    fn rests(&self, erasure: ErasureId, now: Timestamp) -> bool {
+        self.0.get(&erasure).is_some_and(|rest| now < rest.until)
+    }
+
+    /// Lets one rest after a search that did not pass. Answers whether that says something new.
+    fn put(
+        &mut self,
+        erasure: ErasureId,
+        kind: Search,
+        wrong: u64,
+        times: (Timestamp, Duration),
+    ) -> bool {
+        let before = self.0.get(&erasure).filter(|it| it.kind == kind);
+        let tries = before.map_or(0, |it| it.tries.saturating_add(1).min(DOUBLINGS));
+        let news = before.is_none_or(|it| it.wrong != wrong);
+        let (now, pause) = times;
+        let wait = pause.saturating_mul(1 << tries).min(REST_MOST.max(pause));
+        let until = now.plus(wait);
+        self.0.insert(
+            erasure,
+            Rest {
+                kind,
+                wrong,
+                tries,
+                until,
+            },
+        );
+        news
+    }
+
+    /// When the first one has rested, once those are dropped that wait for nothing any more.
+    fn wake_at(&mut self, now: Timestamp) -> Option<Timestamp> {
+        self.0.retain(|_, rest| now < rest.until);
+        self.0.values().map(|rest| rest.until).min()
+    }
+}
+
 /// The loop of passes.
 pub(crate) struct Sweep(pub(crate) App);
 
@@ -146,15 +205,24 @@ impl Sweep {
         let app = &self.0;
         // One that does not pass must not keep those behind it from being searched for.
         let mut after = None;
+        let mut resting = Resting::default();
+        let clock = app.engine.clock();
         loop {
-            let waiting = app.waiting(after.take()).await?;
+            let waiting = app.waiting(after.take(), &resting).await?;
             if waiting.is_empty() {
-                app.wanted.notified().await;
+                let Some(wake) = resting.wake_at(clock.now()) else {
+                    app.wanted.notified().await;
+                    continue;
+                };
+                tokio::select! {
+                    () = app.wanted.notified() => {}
+                    () = clock.sleep_until(wake) => {}
+                }
                 continue;
             }
-            after = app.sweep(&waiting).await?;
+            after = app.sweep(&waiting, &mut resting).await?;
             // Whoever comes meanwhile shares the next pass.
-            app.engine.clock().sleep(app.choices.search_pause).await;
+            clock.sleep(app.choices.search_pause).await;
         }
     }
 }
@@ -179,28 +247,41 @@ impl App {
         Ok(())
     }
 
-    /// Who waits: those behind the last one of the pass before, else from the first.
-    async fn waiting(&self, after: Option<ErasureId>) -> Result<Vec<ErasureId>, StoreError> {
-        let documents = self.engine.documents();
-        let from = after.map(|after| [&after.as_bytes()[..], &[0]].concat());
-        let again = from.is_some();
-        let behind = Range {
-            from,
-            ..Range::all(AT_MOST)
-        };
-        let mut rows = documents.range(TABLE, WAITING, behind).await?;
-        if rows.is_empty() && again {
-            let first = Range::all(AT_MOST);
-            rows = documents.range(TABLE, WAITING, first).await?;
+    /// Who waits and does not rest: those behind the last one of the pass before, else from the first.
+    async fn waiting(
+        &self,
+        after: Option<ErasureId>,
+        resting: &Resting,
+    ) -> Result<Vec<ErasureId>, StoreError> {
+        let now = self.engine.now();
+        let behind = |key: &[u8]| Some([key, &[0]].concat());
+        let mut from = after.and_then(|after| behind(after.as_bytes()));
+        let mut from_the_first = from.is_none();
+        loop {
+            let range = Range {
+                from: from.take(),
+                ..Range::all(AT_MOST)
+            };
+            let rows = self.engine.documents().range(TABLE, WAITING, range).await?;
+            let ids = rows
+                .iter()
+                .filter_map(|row| ErasureId::from_slice(&row.key));
+            let ids: Vec<_> = ids.filter(|it| !resting.rests(*it, now)).collect();
+            match rows.last() {
+                _ if !ids.is_empty() => return Ok(ids),
+                Some(last) if rows.len() == AT_MOST => from = behind(&last.key),
+                _ if from_the_first => return Ok(ids),
+                _ => from_the_first = true,
+            }
         }
-        let ids = rows
-            .iter()
-            .filter_map(|row| ErasureId::from_slice(&row.key));
-        Ok(ids.collect())
     }
 
     /// One pass for as many of them as fit. Answers the last one it was for.
-    async fn sweep(&self, waiting: &[ErasureId]) -> Result<Option<ErasureId>, SweepError> {
+    async fn sweep(
+        &self,
+        waiting: &[ErasureId],
+        resting: &mut Resting,
+    ) -> Result<Option<ErasureId>, SweepError> {
         let mut wanted: Vec<Wanted> = Vec::new();
         let mut markers = Vec::new();
         for erasure in waiting {
@@ -231,7 +312,7 @@ impl App {
             "searched"
         );
         for one in &wanted {
-            self.conclude(one, &report).await?;
+            self.conclude(one, &report, resting).await?;
         }
         Ok(Some(last))
     }
@@ -302,13 +383,20 @@ impl App {
     }
 
     /// Takes the step that the search was for. One that it does not allow stays on the list.
-    async fn conclude(&self, one: &Wanted, report: &Report) -> Result<(), SweepError> {
+    async fn conclude(
+        &self,
+        one: &Wanted,
+        report: &Report,
+        resting: &mut Resting,
+    ) -> Result<(), SweepError> {
+        let times = (self.engine.now(), self.choices.search_pause);
         let command = match one.kind {
             Search::Control => control(one, report),
             Search::Purge => Command::Verify(one.pass(report)),
             Search::Residuals => {
                 let pass = one.pass(report);
                 let Some(evidence) = self.sealed_off(&one.state).await? else {
+                    resting.put(one.erasure, one.kind, 0, times);
                     return Ok(());
                 };
                 let now = self.engine.now();
@@ -317,8 +405,10 @@ impl App {
             }
         };
         let erasure = one.erasure;
+        let wrong = wrong(&command);
         match self.take(erasure, &command).await {
             Ok(position) => {
+                resting.0.remove(&erasure);
                 tracing::info!(%erasure, search = ?one.kind, "search passed");
                 Ok(self.unwant(erasure, position).await?)
             }
@@ -326,14 +416,25 @@ impl App {
                 if failure.reason == Reason::TEMPORARILY_UNAVAILABLE
                     && failure.kind() == Kind::Unavailable =>
             {
-                tracing::error!(%erasure, search = ?one.kind, "search did not pass, searching again");
-                if one.kind != Search::Control {
-                    one.alarm(report);
+                if resting.put(erasure, one.kind, wrong, times) {
+                    tracing::error!(%erasure, search = ?one.kind, wrong, "search did not pass, searching again");
+                    if one.kind != Search::Control {
+                        one.alarm(report);
+                    }
                 }
                 Ok(())
             }
             Err(error) => Err(error.into()),
         }
+    }
+}
+
+/// How much a search found that should not be there, or did not find that should.
+fn wrong(command: &Command) -> u64 {
+    match command {
+        Command::Control { missing, .. } => u64::from(*missing),
+        Command::Verify(pass) | Command::SignBytes(pass, _) => pass.outside,
+        _ => 0,
     }
 }
 
@@ -350,5 +451,40 @@ fn control(one: &Wanted, report: &Report) -> Command {
         markers: u32::try_from(one.count()).unwrap_or(u32::MAX),
         found,
         missing: u32::try_from(unseen + no_key).unwrap_or(u32::MAX),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    //! One that does not pass rests ever longer, and alarms when it finds something else.
+
+    use super::*;
+
+    #[test]
+    fn the_same_finding_alarms_once_and_is_looked_for_ever_more_slowly() {
+        let (minute, erasure) = (Duration::from_secs(60), ErasureId::from_bytes([1; 16]));
+        let mut resting = Resting::default();
+        let mut now = Timestamp::from_seconds(1_800_000_000);
+        let mut passes = 0;
+        let mut alarms = 0;
+        let end = now.plus(Duration::from_secs(30 * 86_400));
+        while now < end {
+            assert!(!resting.rests(erasure, now));
+            passes += 1;
+            alarms += u32::from(resting.put(erasure, Search::Residuals, 3, (now, minute)));
+            assert!(resting.rests(erasure, now));
+            now = resting.wake_at(now).expect("it rests");
+        }
+        assert_eq!(alarms, 1);
+        assert!(passes <= 24 * 30 + 7, "{passes} passes in 30 days");
+        assert!(
+            resting.put(erasure, Search::Residuals, 2, (now, minute)),
+            "something else"
+        );
+        assert_eq!(
+            resting.wake_at(now.plus(REST_MOST)),
+            None,
+            "it waits for nothing"
+        );
     }
 }
