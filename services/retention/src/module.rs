@@ -23,7 +23,6 @@ const STREAMS: &[StreamUse] = &[
     StreamUse::Owns(Stream::new(Family::Int, Service::Retention)),
     StreamUse::Owns(Stream::new(Family::State, Service::Retention)),
     StreamUse::Reads(Stream::new(Family::State, Service::Accounts)),
-    StreamUse::Reads(Stream::new(Family::Int, Service::Accounts)),
     StreamUse::Reads(Stream::new(Family::State, Service::Ingest)),
     StreamUse::Reads(Stream::new(Family::State, Service::Media)),
     StreamUse::Reads(Stream::new(Family::State, Service::Notifications)),

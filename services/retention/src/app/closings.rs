@@ -2,19 +2,12 @@
 //!
 //! The end of a fact names the account only, so the receipts that an account was announced with are kept in a document,
 //! under a hash of the account, until the erasure begins or the account is reopened.
-//!
-//! A registration that lapsed leaves a ring, a log and mails behind. They go the same way, at once: as a closing whose
-//! receipt nobody holds the secret of.
-
-use std::collections::BTreeSet;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use hearth_api::events::v1::{
-    self as events, accounts_event::Event, accounts_fact::Fact, envelope::Payload,
-};
-use hearth_engine::{CodecError, Consume, ConsumeError, ExecuteError, Stamp};
-use hearth_kernel::{AccountId, MembershipId, Reason, ReceiptId, Service};
+use hearth_api::events::v1::{self as events, accounts_fact::Fact, envelope::Payload};
+use hearth_engine::{CodecError, Consume, ConsumeError, Stamp};
+use hearth_kernel::{AccountId, MembershipId, ReceiptId, Service};
 use hearth_ports::{Family, Message, Range, Stream, Table};
 use hearth_retention_domain::erasure::{Closing, Command};
 use prost::Message as _;
@@ -26,8 +19,6 @@ use crate::project::time_of;
 const TABLE: Table = Table("retention_closings");
 /// The kind of the fact.
 const KIND: &str = "closing";
-/// The name of the event of a registration that nobody confirmed.
-const LAPSED: &str = "account-lapsed";
 /// An account is closed and reopened less often than this before its rows are gone.
 const AT_MOST: usize = 1_000;
 
@@ -41,21 +32,13 @@ impl Consume for Closings {
     }
 
     fn sources(&self) -> Vec<Stream> {
-        let of = |family| Stream::new(family, Service::Accounts);
-        vec![of(Family::State), of(Family::Int)]
+        vec![Stream::new(Family::State, Service::Accounts)]
     }
 
     async fn handle(&self, message: &Message) -> Result<(), ConsumeError> {
-        match (message.subject.stream().family, message.subject.kind()) {
-            (Family::State, KIND) => self.closing(message).await,
-            (Family::Int, LAPSED) => self.lapsed(message).await,
-            _ => Ok(()),
+        if message.subject.kind() != KIND {
+            return Ok(());
         }
-    }
-}
-
-impl Closings {
-    async fn closing(&self, message: &Message) -> Result<(), ConsumeError> {
         let account = message.subject.id().map(AccountId::from);
         let account = account.ok_or(CodecError::Malformed("subject of a closing"))?;
         let gone = Stamp::read(&message.bytes).is_some_and(|stamp| stamp.gone);
@@ -83,34 +66,9 @@ impl Closings {
             .await?;
         Ok(())
     }
+}
 
-    /// Erases what a registration left that nobody confirmed. Nobody has asked for it, so nobody gets its receipt.
-    async fn lapsed(&self, message: &Message) -> Result<(), ConsumeError> {
-        let account = lapsed(&message.bytes)?;
-        let (hasher, now) = (self.0.engine.hasher(), self.0.engine.now());
-        let receipt: ReceiptId = hasher.id("lapsed", &[account.as_bytes()]).into();
-        let closing = Closing {
-            account,
-            receipt,
-            // A hash that no secret is known to have.
-            secret_hash: hasher.hash("receipt of a lapsed account", &[account.as_bytes()]),
-            closed_at: now,
-            grace_ends_at: now,
-        };
-        let request = Command::Request {
-            closing,
-            homes: BTreeSet::new(),
-            memberships: BTreeSet::new(),
-            services: self.0.choices.services.clone(),
-        };
-        let erasure = self.0.erasure_of(receipt);
-        match self.0.take(erasure, &request).await {
-            // Told twice, and forgotten in between.
-            Err(ExecuteError::Refused(failure)) if failure.reason == Reason::ERASED => Ok(()),
-            other => Ok(other.map(|_| ())?),
-        }
-    }
-
+impl Closings {
     fn partition(&self, account: AccountId) -> [u8; 32] {
         let hasher = self.0.engine.hasher();
         hasher.hash("closings of an account", &[account.as_bytes()])
@@ -182,17 +140,6 @@ fn read(bytes: &[u8]) -> Result<events::ClosingFact, CodecError> {
             fact: Some(Fact::Closing(closing)),
         })) => Ok(closing),
         _ => Err(CodecError::Malformed("closing")),
-    }
-}
-
-fn lapsed(bytes: &[u8]) -> Result<AccountId, CodecError> {
-    let bad = || CodecError::Malformed("lapsed account");
-    let envelope = events::Envelope::decode(bytes).map_err(|_| bad())?;
-    match envelope.payload {
-        Some(Payload::AccountsEvent(events::AccountsEvent {
-            event: Some(Event::AccountLapsed(lapsed)),
-        })) => AccountId::from_slice(&lapsed.account_id).ok_or_else(bad),
-        _ => Err(bad()),
     }
 }
 

@@ -5,19 +5,16 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use bytes::Bytes;
-use hearth_api::events::v1 as events;
 use hearth_api::retention::v1 as api;
-use hearth_engine::{Commit, Consume};
+use hearth_engine::Commit;
 use hearth_kernel::{AccountId, HomeId, KeyId, Owner, ReceiptId, Service};
-use hearth_ports::{Message, Position, Read, Subject, Table};
+use hearth_ports::{Read, Table};
 use hearth_retention_domain::erasure::{Next, State, next};
 use hearth_retention_domain::limits;
-use prost::Message as _;
 
 use super::fake::{Closing, ROWS, id_of};
 use super::fuse::Fuse;
 use super::world::{Disk, Life, START};
-use crate::app::Closings;
 use crate::drill::{Drilled, Handles, Stores, drill};
 use crate::search::{Marker, search};
 use crate::{ReceiptError, verify_receipt};
@@ -55,11 +52,7 @@ pub(super) async fn until(what: &str, condition: impl AsyncFn() -> bool) {
 }
 
 pub(super) async fn state(life: &Life) -> State {
-    state_of(life, RECEIPT).await
-}
-
-async fn state_of(life: &Life, receipt: ReceiptId) -> State {
-    let loaded = life.app.load(life.app.erasure_of(receipt)).await.unwrap();
+    let loaded = life.app.load(life.app.erasure_of(RECEIPT)).await.unwrap();
     (*loaded.state).clone()
 }
 
@@ -78,14 +71,10 @@ pub(super) async fn people(life: &Life) {
 
 /// Moves the clock whenever an erasure waits for it, until it has come that far.
 pub(super) async fn go_on(life: &Life, far: impl Fn(&State) -> bool) {
-    go_on_with(life, RECEIPT, far).await;
-}
-
-async fn go_on_with(life: &Life, receipt: ReceiptId, far: impl Fn(&State) -> bool) {
     let clock = &life.world.disk.clock;
     until("the erasure goes on", async || {
         let now = life.app.engine.now();
-        let state = state_of(life, receipt).await;
+        let state = state(life).await;
         if far(&state) {
             return true;
         }
@@ -364,59 +353,5 @@ async fn something_that_is_left_keeps_the_receipt_back() {
         .await
         .unwrap();
     go_on(&life, |it| it.keys_gone.is_some()).await;
-    life.kill().await;
-}
-
-fn lapsed(account: AccountId) -> Message {
-    let event = events::AccountLapsed {
-        account_id: Bytes::copy_from_slice(account.as_bytes()),
-    };
-    let event = events::AccountsEvent {
-        event: Some(events::accounts_event::Event::AccountLapsed(event)),
-    };
-    let envelope = events::Envelope {
-        stamp: None,
-        owner: None,
-        payload: Some(events::envelope::Payload::AccountsEvent(event)),
-    };
-    Message {
-        subject: Subject::event(Service::Accounts, "account-lapsed", 1, account),
-        position: Position::START,
-        recorded_at: START,
-        bytes: envelope.encode_to_vec().into(),
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_lapsed_registration_leaves_is_erased_without_anybody_asking() {
-    let (disk, _folder) = Disk::in_files().await;
-    let life = Life::begin(&disk).await;
-    people(&life).await;
-    let (closings, message) = (Closings(life.app.clone()), lapsed(BEN));
-    closings.handle(&message).await.unwrap();
-    let receipt: ReceiptId = life
-        .app
-        .engine
-        .hasher()
-        .id("lapsed", &[BEN.as_bytes()])
-        .into();
-    go_on_with(&life, receipt, |it| it.bytes_gone.is_some()).await;
-    assert!(disk.messages_of(BEN.into()).await.len() <= 2, "tombstones");
-    let ring = life.world.vault.sealed_off(Owner::Account(BEN)).await;
-    assert!(ring.unwrap().is_some());
-    let others = life.world.vault.sealed_off(Owner::Account(ANNA)).await;
-    assert!(others.unwrap().is_none());
-    // Told again, as after a crash, it begins nothing again.
-    let before = state_of(&life, receipt).await;
-    closings.handle(&message).await.unwrap();
-    assert_eq!(state_of(&life, receipt).await, before);
-    // No secret opens it, the empty one and zeros neither.
-    let hash = before.closing.unwrap().secret_hash;
-    for guess in [&[][..], &[0; 32], BEN.as_bytes(), receipt.as_bytes()] {
-        assert_ne!(
-            ring::digest::digest(&ring::digest::SHA256, guess).as_ref(),
-            hash
-        );
-    }
     life.kill().await;
 }
