@@ -8,11 +8,11 @@ use std::sync::Arc;
 
 use hearth_kernel::{Capability, Day, DeviceId, HomeId, RetentionClass};
 use hearth_ports::{Clock, SegmentKey, StoredChunk};
-use hearth_readings::DayRollups;
+use hearth_readings::{DayRollups, Level, Rollup};
 
 use super::bundle::Bundle;
 use super::manifest::{Manifest, Name};
-use super::period::{Period, expires, span_days, span_of};
+use super::period::{Period, expires, rolled, span_days, span_end};
 use super::samples::Samples;
 use super::store::{Store, Versioned};
 use super::{DENSE, HistoryError};
@@ -22,6 +22,9 @@ use crate::writer::Opener;
 const ROUND: usize = 1_000_000;
 /// Segments per page.
 const PAGE: usize = 256;
+/// Sparse readings that are kept for a shorter time have rollups beside them: years are asked for, and the readings are
+/// gone by then. Of what is kept longer the readings themselves are as small as rollups would be.
+const ROLLED_UP_BELOW_DAYS: u16 = 365;
 /// Bits of a generation below the fence.
 const COUNTER_BITS: u32 = 24;
 
@@ -184,6 +187,9 @@ impl Compactor {
         let mut sparse: BTreeMap<u8, Vec<(Capability, Samples)>> = BTreeMap::new();
         for ((day, capability), mut samples) in series {
             samples.drop_before(oldest);
+            if samples.is_empty() {
+                continue;
+            }
             let place = Place {
                 device,
                 capability,
@@ -200,7 +206,7 @@ impl Compactor {
                     self.put_dense(round, place, samples).await?;
                 }
                 None => {
-                    let span = span_of(day, class);
+                    let span = span_end(day, class);
                     sparse.entry(span).or_default().push((capability, samples));
                 }
             }
@@ -221,7 +227,7 @@ impl Compactor {
         Ok(())
     }
 
-    /// The chunk that all sparse capabilities of a device share for a span of days.
+    /// The chunk that all sparse capabilities of a device share for a span of days, which ends with the place's day.
     async fn span(
         &self,
         round: &mut Round,
@@ -242,10 +248,11 @@ impl Compactor {
             all.entry(capability).or_default().append(samples);
         }
         let mut bundle = Bundle::default();
+        let mut rollups = Bundle::default();
         for (capability, mut samples) in all {
             samples.settle();
             let mut rest = Samples::default();
-            for day in place.day..place.day + days {
+            for day in place.day + 1 - days..=place.day {
                 let whole = round.period.day(day);
                 let of_day = samples.between(whole.start().micros(), whole.end().micros());
                 if of_day.len() >= DENSE {
@@ -260,6 +267,7 @@ impl Compactor {
                     )
                     .await?;
                 } else {
+                    roll_up(capability, &of_day, &mut rollups)?;
                     rest.append(of_day);
                 }
             }
@@ -270,9 +278,32 @@ impl Compactor {
         if bundle.columns.is_empty() {
             return Ok(());
         }
-        let last = round.period.day(place.day + days - 1);
+        let last = round.period.day(place.day);
+        if place.class.days() < ROLLED_UP_BELOW_DAYS && !rollups.columns.is_empty() {
+            self.span_rollups(round, place, &rollups).await?;
+        }
         self.put_chunk(round, place, 0, &bundle, expires(last, place.class))
             .await
+    }
+
+    /// The rollups by the hour of a span's sparse capabilities, a column for each capability and day.
+    async fn span_rollups(
+        &self,
+        round: &mut Round,
+        place: Place,
+        rollups: &Bundle,
+    ) -> Result<(), HistoryError> {
+        let coarse = Place {
+            capability: rolled(place.class),
+            class: RetentionClass::Rollups,
+            ..place
+        };
+        if let Some(old) = round.find(coarse, 3_600) {
+            round.retire(&old);
+        }
+        let last = round.period.day(place.day);
+        let end = expires(last, RetentionClass::Rollups);
+        self.put_chunk(round, coarse, 3_600, rollups, end).await
     }
 
     /// A capability's own chunk of a day, and its rollups.
@@ -365,6 +396,23 @@ impl Compactor {
             None => Ok(None),
         }
     }
+}
+
+/// Adds the hours of a day. Text has none.
+fn roll_up(
+    capability: Capability,
+    of_day: &Samples,
+    rollups: &mut Bundle,
+) -> Result<(), HistoryError> {
+    let hours = Rollup::of_points(Level::Hour, of_day.points());
+    if hours.is_empty() || matches!(hours.windows(), hearth_readings::Windows::Text(_)) {
+        return Ok(());
+    }
+    let column = hours
+        .encode()
+        .map_err(|_| HistoryError::Corrupt("rollup"))?;
+    rollups.columns.push((capability.number(), column));
+    Ok(())
 }
 
 /// Where a chunk belongs, whatever its window and generation.

@@ -20,7 +20,7 @@ pub(crate) struct Name {
     /// [`Capability::MANY`] for all sparse ones of the device.
     pub(crate) capability: Capability,
     pub(crate) class: RetentionClass,
-    /// Its first day within the period.
+    /// Its day within the period; of a span, the last.
     pub(crate) day: u8,
     pub(crate) window: u32,
     pub(crate) generation: u64,

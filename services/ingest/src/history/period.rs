@@ -1,6 +1,6 @@
 //! Periods of 28 days, and the spans of days within them that share a chunk.
 
-use hearth_kernel::{Day, RetentionClass, Timestamp};
+use hearth_kernel::{Capability, Day, RetentionClass, Timestamp};
 
 /// Days of a period.
 pub(crate) const DAYS: i32 = 28;
@@ -44,9 +44,18 @@ pub(crate) const fn span_days(class: RetentionClass) -> u8 {
     }
 }
 
-/// The first day, within the period, of the span that a day lies in.
-pub(crate) const fn span_of(offset: u8, class: RetentionClass) -> u8 {
-    offset - offset % span_days(class)
+/// The last day, within the period, of the span that a day lies in: the day that its chunk has as key, because that is
+/// when it may be sealed for the last time and when it is dropped.
+pub(crate) const fn span_end(offset: u8, class: RetentionClass) -> u8 {
+    let days = span_days(class);
+    offset - offset % days + days - 1
+}
+
+/// Under which capability the rollups of all sparse readings of a class stand: a number that no capability has. Spans of
+/// two classes may begin on one day, so they must not share a key.
+pub(crate) const fn rolled(class: RetentionClass) -> Capability {
+    // Classes are numbered from 1 to 6, and capabilities from 101.
+    Capability::from_stored(class.number() as u16)
 }
 
 /// When what was observed up to and with a day may be dropped by the store.
@@ -68,9 +77,9 @@ mod tests {
             assert_eq!(period.day(offset), day);
             assert_eq!(Period::of(day.plus(DAYS)).offset(day), None);
             for class in RetentionClass::ALL {
-                let start = span_of(offset, class);
-                assert!(start <= offset && offset < start + span_days(class));
-                assert!(i32::from(start + span_days(class)) <= DAYS);
+                let end = span_end(offset, class);
+                assert!(offset <= end && end < offset + span_days(class));
+                assert!(i32::from(end) < DAYS);
             }
         }
     }

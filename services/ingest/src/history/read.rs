@@ -11,7 +11,7 @@ use hearth_ports::Clock;
 use hearth_readings::{Level, Rollup};
 
 use super::manifest::{Manifest, Name};
-use super::period::{Period, span_days};
+use super::period::{Period, rolled, span_days, span_end};
 use super::store::Store;
 use super::windows::{WindowRow, rows_of};
 use super::{HistoryError, Samples};
@@ -107,6 +107,9 @@ impl Reader {
         let sparse = self.opened(day).await?.days.contains(&day);
         let rows = match self.rollup(day, level, fresh.is_empty() && !sparse).await? {
             Some(rollup) => rows_of(&rollup),
+            None if fresh.is_empty() && self.is_rolled(day, level).await? => {
+                self.rolled(day, level).await?
+            }
             None => {
                 let mut samples = self.stored(day).await?;
                 samples.append(fresh);
@@ -244,6 +247,54 @@ impl Reader {
                 return Ok(samples);
             }
         }
+    }
+
+    /// Whether readings of a day are gone, or about to be, and rollups of them may be there.
+    async fn is_rolled(&mut self, day: Day, level: Level) -> Result<bool, HistoryError> {
+        Ok(level != Level::Minute && !self.rolled_names(day).await?.is_empty())
+    }
+
+    async fn rolled_names(&mut self, day: Day) -> Result<Vec<Name>, HistoryError> {
+        let device = self.query.device;
+        let opened = self.opened(day).await?;
+        let Some(offset) = opened.period.offset(day) else {
+            return Ok(Vec::new());
+        };
+        let of_class = |class: &RetentionClass| {
+            let names = all_named(&opened.manifest, device, rolled(*class));
+            names
+                .into_iter()
+                .find(|it| it.day == span_end(offset, *class))
+                .map(|it| (*class, it))
+        };
+        let names: Vec<_> = RetentionClass::ALL.iter().filter_map(of_class).collect();
+        let gone = |class: RetentionClass| day.start().micros() < self.oldest(class);
+        Ok(names
+            .into_iter()
+            .filter(|it| gone(it.0))
+            .map(|it| it.1)
+            .collect())
+    }
+
+    /// The windows of a day whose sparse readings are gone.
+    async fn rolled(&mut self, day: Day, level: Level) -> Result<Vec<WindowRow>, HistoryError> {
+        let (home, period, now) = (self.query.home, Period::of(day), self.clock.now());
+        let (start, end) = (day.start().micros(), day.end().micros());
+        let mut rows = Vec::new();
+        for name in self.rolled_names(day).await? {
+            let bundle = self.store.named(home, period, &name, now).await?;
+            let columns = bundle.iter().flat_map(|it| &it.columns);
+            for (_, column) in columns.filter(|it| it.0 == self.query.capability.number()) {
+                let rollup = Rollup::decode(column).map_err(|_| HistoryError::Corrupt("rollup"))?;
+                let of_day = rows_of(&rollup.coarsen(level));
+                rows.extend(
+                    of_day
+                        .into_iter()
+                        .filter(|it| it.start >= start && it.start < end),
+                );
+            }
+        }
+        Ok(rows)
     }
 
     /// A stored rollup that can stand for the day's readings; `None` when they must be read.

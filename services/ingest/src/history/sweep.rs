@@ -108,23 +108,43 @@ impl Sweeper {
         }
         let now = self.clock.now();
         for (period, days) in periods {
-            let manifest = self.store.manifest(home, period).await?.manifest;
-            if manifest.has_leftovers() {
-                if now.since(manifest.replaced_at) < REPLACED_STAYS && !all {
-                    continue;
+            match self
+                .period((home, period), days, (all, now), compactor)
+                .await
+            {
+                Ok(()) => {}
+                Err(error @ (HistoryError::Corrupt(_) | HistoryError::Overtaken)) => {
+                    tracing::error!(home = %home, first_day = %period.first(), error = %error, "a period was not compacted");
                 }
-                if now.since(manifest.replaced_at) >= REPLACED_STAYS {
-                    compactor.sweep(home, period).await?;
-                }
+                Err(error) => return Err(error),
             }
-            let mut due = Vec::new();
-            for day in days {
-                if all || self.is_due(home, day, now).await? {
-                    due.push(day);
-                }
-            }
-            while compactor.compact(home, period, &due).await? > 0 {}
         }
+        Ok(())
+    }
+
+    async fn period(
+        &self,
+        (home, period): (HomeId, Period),
+        days: Vec<Day>,
+        (all, now): (bool, Timestamp),
+        compactor: &mut Compactor,
+    ) -> Result<(), HistoryError> {
+        let manifest = self.store.manifest(home, period).await?.manifest;
+        if manifest.has_leftovers() {
+            let replaced_for = now.since(manifest.replaced_at);
+            if replaced_for >= REPLACED_STAYS {
+                compactor.sweep(home, period).await?;
+            } else if !all {
+                return Ok(());
+            }
+        }
+        let mut due = Vec::new();
+        for day in days {
+            if all || self.is_due(home, day, now).await? {
+                due.push(day);
+            }
+        }
+        while compactor.compact(home, period, &due).await? > 0 {}
         Ok(())
     }
 

@@ -227,6 +227,15 @@ async fn readings_older_than_their_period_are_not_answered() {
         values(world.raw(METER, Capability::WATER_FLOW).await),
         both[1..]
     );
+    // The reading is gone; what the day came to is kept with the rollups.
+    let days = world
+        .windows(METER, Capability::WATER_FLOW, Level::Day)
+        .await;
+    assert_eq!(days.iter().map(|it| it.count).collect::<Vec<_>>(), [1, 1]);
+    let hours = world
+        .windows(METER, Capability::WATER_FLOW, Level::Hour)
+        .await;
+    assert_eq!(hours.len(), 2);
     assert!(NOW < hearth_ports::Clock::now(&world.clock));
 }
 
