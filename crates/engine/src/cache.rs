@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::StreamExt;
-use hearth_kernel::Service;
+use hearth_kernel::{Service, Timestamp};
 use hearth_ports::{Clock, Family, Log, Message, Position, Read, StoreError, Stream, Subject};
 use moka::ops::compute::Op;
 use moka::sync::Cache;
@@ -157,7 +157,7 @@ impl FactCache {
             && now.since(mark.at) <= STALE_AFTER
             // A mark from far ahead was heard before our clock was set back, and may be old.
             && mark.at.since(now) <= STALE_AFTER
-            && mark.at > hearth_kernel::Timestamp::EPOCH
+            && mark.at > Timestamp::EPOCH
     }
 
     /// The last value of a fact, its whole message. `None`: there is none, or it has ended.
@@ -211,6 +211,28 @@ impl FactCache {
             }
         };
         let _ = tokio::time::timeout(FRESHEN, fresh).await;
+    }
+
+    /// Waits until it knows everything that was decided before a time, shortly. Answers whether it does.
+    ///
+    /// A "no" that must not be false is asked again after this: what was written a moment ago elsewhere is then known.
+    pub async fn knows_as_of(&self, time: Timestamp) -> bool {
+        let mut read = self.inner.read.subscribe();
+        let mut newest = self.inner.watermarks.newest(self.inner.service);
+        let known = async {
+            loop {
+                let mark = *newest.borrow_and_update();
+                let read_so_far = *read.borrow_and_update();
+                if mark.at >= time && read_so_far.is_some_and(|at| at >= mark.state) {
+                    return;
+                }
+                tokio::select! {
+                    _ = read.changed() => {}
+                    _ = newest.changed() => {}
+                }
+            }
+        };
+        tokio::time::timeout(FRESHEN, known).await.is_ok()
     }
 
     /// Waits until it knows everything up to a commit of its service. The caller bounds the wait.

@@ -165,15 +165,8 @@ impl Relay {
     /// # Errors
     /// See [`RelayError`]. Running again resumes where the targets stand.
     pub async fn run(&self) -> Result<(), RelayError> {
-        let marker = self.marker().await?;
-        let mut int = self.target(Family::Int, marker).await?;
-        let mut state = self.target(Family::State, marker).await?;
-        // A commit's events are published first, then its facts, then the next commit: what STATE has begun INT
-        // has whole, and what INT has begun STATE has whole but for that commit. So an emptied INT, or one that
-        // never had a message, is no reason to publish again, or to read all of history at each start.
-        let (of_int, of_state) = (int.progress, state.progress);
-        int.progress = int.progress.at_least(of_state.whole());
-        state.progress = state.progress.at_least(of_int.before());
+        let mut housekeeping = self.next_housekeeping().await?;
+        let (mut int, mut state) = self.targets().await?;
         let from = int
             .progress
             .complete_through()
@@ -182,13 +175,10 @@ impl Relay {
         self.passed.send_replace(from);
         let parked = self.parking.load().await?;
         let mut tail = self.log.tail(Stream::new(Family::Evt, self.service), from);
-        let mut housekeeping = self.clock.now().plus(HOUSEKEEPING);
         let mut asked = self.head_now().await?;
         loop {
             if self.clock.now() >= housekeeping {
-                self.mark(processed, &mut state).await?;
-                self.housekeep().await?;
-                housekeeping = self.clock.now().plus(HOUSEKEEPING);
+                housekeeping = self.keep_house(processed, &mut state).await?;
             }
             let next = match tail.next().now_or_never() {
                 Some(next) => {
@@ -217,6 +207,32 @@ impl Relay {
                 self.announce(asked, processed, (&int, &state)).await?;
             }
         }
+    }
+
+    /// The targets, and how far each has come.
+    async fn targets(&self) -> Result<(TargetStream, TargetStream), RelayError> {
+        let marker = self.marker().await?;
+        let marker = marker.map_or_else(Progress::default, |stamp| stamp.progress());
+        let mut int = self.target(Family::Int, marker).await?;
+        let mut state = self.target(Family::State, marker).await?;
+        // A commit's events are published first, then its facts, then the next commit: what STATE has begun INT
+        // has whole, and what INT has begun STATE has whole but for that commit. So an emptied INT, or one that
+        // never had a message, is no reason to publish again, or to read all of history at each start.
+        let (of_int, of_state) = (int.progress, state.progress);
+        int.progress = int.progress.at_least(of_state.whole());
+        state.progress = state.progress.at_least(of_int.before());
+        Ok((int, state))
+    }
+
+    /// The marker, and then the rest. Answers when that is due again.
+    async fn keep_house(
+        &self,
+        processed: Position,
+        state: &mut TargetStream,
+    ) -> Result<Timestamp, RelayError> {
+        self.mark(processed, state).await?;
+        self.housekeep().await?;
+        Ok(self.clock.now().plus(HOUSEKEEPING))
     }
 
     async fn relay_or_park(
@@ -309,13 +325,27 @@ impl Relay {
         Subject::fact(self.service, MARKER, marker_id(self.service))
     }
 
-    async fn marker(&self) -> Result<Progress, RelayError> {
+    /// An hour after the last marker, or after the first event if there is none yet: however often it is started
+    /// anew, a marker stands long before an event ends.
+    async fn next_housekeeping(&self) -> Result<Timestamp, RelayError> {
+        let int = Stream::new(Family::Int, self.service);
+        let since = match self.marker().await? {
+            Some(marker) => Some(marker.occurred_at()),
+            None => {
+                let first = self.log.page(int, Position::START, 1).await?;
+                first.first().map(|message| message.recorded_at)
+            }
+        };
+        let now = self.clock.now();
+        Ok(since.map_or(now, |since| since.min(now)).plus(HOUSEKEEPING))
+    }
+
+    async fn marker(&self) -> Result<Option<Stamp>, RelayError> {
         let last = self
             .log
             .last(&self.marker_subject(), hearth_ports::Read::Leader)
             .await?;
-        let stamp = last.and_then(|message| Stamp::read(&message.bytes));
-        Ok(stamp.map(|stamp| stamp.progress()).unwrap_or_default())
+        Ok(last.and_then(|message| Stamp::read(&message.bytes)))
     }
 
     /// Writes that every message of every commit up to `processed` is published.

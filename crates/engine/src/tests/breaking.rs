@@ -350,6 +350,23 @@ async fn a_relay_whose_events_have_ended_resumes_without_a_marker_and_reads_no_h
 }
 
 #[tokio::test]
+async fn a_relay_that_is_started_anew_all_the_time_writes_its_marker_all_the_same() {
+    let (memory, clock) = memory();
+    let engine = engine(&memory);
+    let publisher = Arc::new(Chatty::default());
+    for n in 0..8 {
+        add::<true>(&engine, 1, &n.to_string(), 1).await.unwrap();
+        poll_and_drop(relay(&memory, &publisher).run(), 200).await;
+        clock.advance(Duration::from_secs(600));
+    }
+    let state = Stream::new(Family::State, Service::Accounts);
+    let facts = memory.log.page(state, Position::START, 100).await.unwrap();
+    let marker = facts.iter().find(|it| it.subject.kind() == "relay");
+    assert!(marker.is_some(), "an hour has passed, in slices");
+    assert_eq!(events(&memory).await.len(), 8);
+}
+
+#[tokio::test]
 async fn a_relay_that_never_rests_announces_watermarks_all_the_same() {
     let (memory, clock) = memory();
     let writing = engine(&memory);
