@@ -28,6 +28,8 @@ use crate::writer::{Trimmer, Writer};
 
 /// How often it is looked whether the writer is too far behind.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
+/// And while it is, how often it is looked whether it still is.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
 /// How often old frames are trimmed.
 const TRIM_EVERY: Duration = Duration::from_secs(3_600);
 
@@ -219,6 +221,7 @@ fn write(tasks: &Tasks, core: &Arc<Core>, writer: &Arc<Writer>, sweeper: &Arc<Sw
         documents: Arc::clone(&writer.documents),
         clock: Arc::clone(&writer.clock),
     });
+    let passed = writer.passed.subscribe();
     let writer = Arc::clone(writer);
     tasks.supervise("ingest writer", move || {
         let writer = Arc::clone(&writer);
@@ -246,22 +249,28 @@ fn write(tasks: &Tasks, core: &Arc<Core>, writer: &Arc<Writer>, sweeper: &Arc<Sw
     });
     tasks.supervise("ingest backlog", move || {
         let (trimmer, core) = (Arc::clone(&trimmer), Arc::clone(&core));
-        async move {
-            loop {
-                let behind = trimmer.is_too_far_behind().await?;
-                if core.closed.swap(behind, Ordering::Relaxed) != behind {
-                    tracing::warn!(
-                        closed = behind,
-                        "readings are taken or not by the writer's backlog"
-                    );
-                }
-                tokio::time::sleep(LOOK_EVERY).await;
-            }
-            #[expect(
-                unreachable_code,
-                reason = "it says what kind of failure the loop ends with"
-            )]
-            Ok::<(), StoreError>(())
-        }
+        let passed = passed.clone();
+        async move { watch_backlog(&trimmer, &core, &passed).await }
     });
+}
+
+/// Takes no readings while the writer is days behind. It begins open, so that a process that comes back after days has
+/// the time to write what it left.
+async fn watch_backlog(
+    trimmer: &Trimmer,
+    core: &Core,
+    passed: &watch::Receiver<Position>,
+) -> Result<(), StoreError> {
+    loop {
+        tokio::time::sleep(LOOK_EVERY).await;
+        while trimmer.is_too_far_behind(*passed.borrow()).await? {
+            if !core.closed.swap(true, Ordering::Relaxed) {
+                tracing::warn!("readings are not taken: the writer is days behind");
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+        if core.closed.swap(false, Ordering::Relaxed) {
+            tracing::warn!("readings are taken again");
+        }
+    }
 }

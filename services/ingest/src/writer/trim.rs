@@ -62,8 +62,9 @@ impl Trimmer {
     ///
     /// # Errors
     /// When a store does not answer.
-    pub(crate) async fn is_too_far_behind(&self) -> Result<bool, StoreError> {
-        let written = checkpoint(&*self.documents, WRITER).await?;
+    pub(crate) async fn is_too_far_behind(&self, passed: Position) -> Result<bool, StoreError> {
+        // What this process's writer has written and not marked yet is written.
+        let written = checkpoint(&*self.documents, WRITER).await?.max(passed);
         let oldest = self.log.page(Stream::TELEMETRY, written, 1).await?;
         let limit = self.clock.now().minus(TOO_OLD);
         Ok(oldest
