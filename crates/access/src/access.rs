@@ -145,7 +145,15 @@ impl Access {
         role: Role,
     ) -> Result<Member, Failure> {
         let (account, _) = principal.signed_in()?;
-        let place = self.place(account, home).await.map_err(stale)?;
+        let mut place = self.place(account, home).await.map_err(stale)?;
+        if place.is_none() {
+            // She may have joined a moment ago: "no" is said only by who knows all that was decided before she asked.
+            let asked = self.clock.now();
+            if !self.facts.knows_as_of(asked).await {
+                return Err(stale(Stale));
+            }
+            place = self.place(account, home).await.map_err(stale)?;
+        }
         let (member, closing) =
             place.ok_or_else(|| Failure::new(Reason::NOT_FOUND).about("home", home))?;
         if member.role < role {

@@ -149,6 +149,7 @@ async fn a_guest_s_time_ends_by_itself_and_unreadable_limits_give_nothing() {
     assert!(!member.sees(Some(AreaId::from_bytes([8; 16]))) && !member.sees(None));
     assert_eq!(world.require(Role::Adult).await, Err(Reason::NOT_ALLOWED));
     world.clock.advance(Duration::from_secs(2));
+    world.publish(access.clone()).await;
     assert_eq!(world.require(Role::Guest).await, Err(Reason::NOT_FOUND));
 
     access.grants[0].expires_at = None;
@@ -181,5 +182,28 @@ async fn tokens_count_while_their_session_stands_and_they_are_not_too_old() {
     assert_eq!(check(other, before).await, Verdict::Revoked);
     world.clock.advance(Duration::from_secs(11));
     assert_eq!(check(other, now).await, Verdict::Unknown, "stale");
+    world.tasks.stop(Duration::from_secs(5)).await;
+}
+
+#[tokio::test]
+async fn no_is_said_only_by_who_knows_what_was_decided_before_the_question() {
+    let world = World::open();
+    world
+        .publish(events::Access {
+            grants: Vec::new(),
+            ..anna(Status::Active, Role::Owner)
+        })
+        .await;
+    world.clock.advance(Duration::from_secs(1));
+    // The watermark is a second old: she may have joined since.
+    assert_eq!(
+        world.require(Role::Guest).await,
+        Err(Reason::STALE_KNOWLEDGE)
+    );
+    let (asking, joining) = tokio::join!(world.require(Role::Guest), async {
+        tokio::task::yield_now().await;
+        world.publish(anna(Status::Active, Role::Owner)).await;
+    });
+    assert_eq!((asking, joining), (Ok(()), ()));
     world.tasks.stop(Duration::from_secs(5)).await;
 }
