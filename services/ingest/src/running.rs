@@ -263,7 +263,11 @@ async fn watch_backlog(
 ) -> Result<(), StoreError> {
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
-        while trimmer.is_too_far_behind(*passed.borrow()).await? {
+        loop {
+            let at = *passed.borrow();
+            if !trimmer.is_too_far_behind(at).await? {
+                break;
+            }
             if !core.closed.swap(true, Ordering::Relaxed) {
                 tracing::warn!("readings are not taken: the writer is days behind");
             }
