@@ -28,6 +28,7 @@ pub use order::{Order, Stage};
 use crate::consumer::{Consume, ConsumeError, Consumer};
 use crate::execute::Engine;
 use crate::relay::Relay;
+use crate::{parking, timers};
 
 /// How often a wait for a follower looks again at what is stored: a message that it waits for may have been removed.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -209,6 +210,10 @@ impl Erasures {
         for eraser in &self.erasers {
             done.push((eraser.store(), eraser.erase(order).await?));
         }
+        let named = order.named();
+        let documents = &**self.engine.documents();
+        parking::forget(documents, &named).await?;
+        timers::forget(documents, self.engine.service(), &named).await?;
         answer::give(&self.engine, order.erasure, &done).await?;
         tracing::info!(
             service = %self.engine.service(),

@@ -5,10 +5,35 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use hearth_ports::{Documents, Message, Range, StoreError, Subject, Table};
+use uuid::Uuid;
 
 const TABLE: Table = Table("engine_parked");
 /// So many parked subjects mean that something else is wrong: the consumer stops instead.
 const AT_MOST: usize = 1000;
+
+/// Deletes what is noted of parked subjects that name one of these, whoever parked them: for an erasure, behind
+/// which those subjects have nothing left to be handled.
+pub(crate) async fn forget(
+    documents: &dyn Documents,
+    ids: &BTreeSet<Uuid>,
+) -> Result<(), StoreError> {
+    let named = |key: &[u8]| {
+        let id = std::str::from_utf8(key).ok()?.rsplit('.').next()?;
+        Uuid::try_parse(id).ok().filter(|id| ids.contains(id))
+    };
+    // One partition for each consumer of a process: a few dozen.
+    for consumer in documents.partitions(TABLE, None, AT_MOST).await? {
+        let rows = documents.range(TABLE, &consumer, Range::all(AT_MOST));
+        for row in rows.await? {
+            if named(&row.key).is_some() {
+                documents
+                    .delete(TABLE, &consumer, &row.key, row.stamp)
+                    .await?;
+            }
+        }
+    }
+    Ok(())
+}
 
 /// The parked subjects of one consumer.
 #[derive(Clone)]

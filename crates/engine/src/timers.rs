@@ -4,6 +4,7 @@
 //! nothing. It is fired at least once and then deleted at that same position; what it does must carry a
 //! commit id that the timer's id decides.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -195,6 +196,34 @@ impl Timers {
             .first()
             .and_then(|row| read_key(&row.key))
             .map(|(due, _)| due))
+    }
+}
+
+/// Deletes the timers of a service that name one of these, by their id or in their task: for an erasure. What
+/// they would have done has lost its object.
+pub(crate) async fn forget(
+    documents: &dyn Documents,
+    service: Service,
+    ids: &BTreeSet<Uuid>,
+) -> Result<(), StoreError> {
+    let partition = service.name().as_bytes();
+    let names = |row: &hearth_ports::Document| {
+        let own = read_key(&row.key).is_some_and(|(_, id)| ids.contains(&id));
+        let task = |id: &Uuid| row.value.windows(16).any(|part| part == id.as_bytes());
+        own || ids.iter().any(task)
+    };
+    let mut range = Range::all(PAGE);
+    loop {
+        let page = documents.range(TABLE, partition, range.clone()).await?;
+        for row in page.iter().filter(|row| names(row)) {
+            documents
+                .delete(TABLE, partition, &row.key, row.stamp)
+                .await?;
+        }
+        match page.last() {
+            Some(last) if page.len() == PAGE => range.from = Some([&last.key[..], &[0]].concat()),
+            _ => return Ok(()),
+        }
     }
 }
 

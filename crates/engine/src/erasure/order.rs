@@ -1,8 +1,11 @@
 //! An order of retention, read from its fact.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use hearth_kernel::{AccountId, ErasureId, HomeId, MembershipId, Owner, Service};
 use prost::Message;
+use uuid::Uuid;
 
 use crate::aggregate::CodecError;
 use crate::stamp::Stamp;
@@ -50,6 +53,14 @@ impl Order {
             Owner::Account(id) => Some(*id),
             _ => None,
         })
+    }
+
+    /// Everybody and everything that the order names.
+    pub(crate) fn named(&self) -> BTreeSet<Uuid> {
+        let accounts = self.accounts().map(Uuid::from);
+        let homes = self.homes().map(Uuid::from);
+        let memberships = self.memberships.iter().map(|it| Uuid::from(*it));
+        accounts.chain(homes).chain(memberships).collect()
     }
 
     /// The homes among the owners.

@@ -2,18 +2,25 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::FutureExt;
 use hearth_backend_memory::Memory;
 use hearth_kernel::{AccountId, AggregateRef, ErasureId, Service};
-use hearth_ports::{Expected, Family, Log, Message, Position, Read, StoreError, Stream, Subject};
+use hearth_ports::{
+    Documents, Expected, Family, Log, Message, Position, Range, Read, StoreError, Stream, Subject,
+    Table,
+};
 use tokio::sync::watch;
+use uuid::Uuid;
 
 use super::jar::{engine, memory};
 use crate::erasure::{ANSWER_KIND, Order, Stage, order_for, publications};
-use crate::{Commit, Consume, ConsumeError, Erased, Eraser, Erasures, Follower};
+use crate::{
+    Commit, Consume, ConsumeError, Erased, Eraser, Erasures, Follower, Parking, Timer, Timers,
+};
 
 const ERASURE: ErasureId = ErasureId::from_bytes([8; 16]);
 const ANNA: AccountId = AccountId::from_bytes([1; 16]);
@@ -159,4 +166,54 @@ async fn a_message_that_was_removed_is_not_waited_for() {
     assert!(waiting.is_none());
     memory.log.remove(&subject, position).await.unwrap();
     follower.caught_up(&*memory.log).await.unwrap();
+}
+
+#[tokio::test]
+async fn parked_subjects_and_timers_of_the_erased_are_forgotten_and_no_others() {
+    let (memory, _) = memory();
+    let documents: Arc<dyn Documents> = Arc::clone(&memory.documents) as _;
+    let boris = AccountId::from_bytes([2; 16]);
+    let timers = Timers::new(
+        Service::Accounts,
+        Arc::clone(&documents),
+        Arc::clone(&memory.clock),
+    );
+    let parking = Parking::new(Arc::clone(&documents), "accounts.process");
+    let parked = parking.load().await.unwrap();
+    let why = StoreError::terminal("unlucky");
+    for (n, account) in [(1, ANNA), (2, boris)] {
+        let subject = Subject::fact(Service::Accounts, "access", account);
+        let at = memory.log.append(&subject, Expected::Any, Bytes::new());
+        at.await.unwrap();
+        let message = memory.log.last(&subject, Read::Leader).await.unwrap();
+        parking
+            .park(&parked, &message.unwrap(), &why)
+            .await
+            .unwrap();
+        let due = memory.clock.now().plus(Duration::from_secs(9));
+        let named = [
+            (account.into(), Bytes::new()),
+            (
+                Uuid::from_u128(n),
+                Bytes::copy_from_slice(&[&b"mail "[..], account.as_bytes()].concat()),
+            ),
+        ];
+        for (id, task) in named {
+            let timer = Timer { due, id, task };
+            timers.set(Position::START, &timer).await.unwrap();
+        }
+    }
+    let erasures = Erasures::new(engine(&memory), &[], Vec::new()).unwrap();
+    let due = order(&memory, Some(Stage::Purging)).await;
+    erasures.handle(&due).await.unwrap();
+
+    let left = documents.range(Table("engine_timers"), b"accounts", Range::all(9));
+    assert_eq!(left.await.unwrap().len(), 2, "his two");
+    let left = documents.range(Table("engine_parked"), b"accounts.process", Range::all(9));
+    let left = left.await.unwrap();
+    let his = Subject::fact(Service::Accounts, "access", boris).to_string();
+    assert_eq!(
+        left.iter().map(|row| row.key.clone()).collect::<Vec<_>>(),
+        [his.into_bytes()]
+    );
 }
