@@ -63,18 +63,16 @@ async fn tell(args: &DemoArgs, folder: &Path, tasks: &Tasks) -> Result<()> {
     Box::pin(play.send_a_year(&mut story)).await?;
     Box::pin(play.look_at_it(&mut story)).await?;
     Box::pin(play.be_told(&mut story)).await?;
-    if args.keep {
-        // Left with both people in it: an erased one could show nothing.
-        return keep(&play, &screen).await;
-    }
     Box::pin(play.leave(&mut story)).await?;
-    play.end().await?;
     let (steps, took) = story.so_far();
     screen.line(&format!(
         "\nall {steps} steps held, in {:.0} s",
         took.as_secs_f64()
     ));
-    Ok(())
+    if args.keep {
+        keep(&play, &screen).await?;
+    }
+    play.end().await
 }
 
 /// Leaves it running until it is told to end.

@@ -2,6 +2,7 @@
 //!
 //! Receipts are verified as anybody would: with public keys that were got before, and nothing else of Hearth.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -247,12 +248,11 @@ pub(super) fn show(body: &ReceiptBody, screen: &Screen) {
         moment(time(body.issued_at.as_ref())),
         body.rings_destroyed
     ));
-    let stores: Vec<_> = body
-        .stores
-        .iter()
-        .map(|store| format!("{} {}", store.store, store.removed))
-        .collect();
-    screen.say(format!("removed: {}", stores.join(", ")));
+    let removed: u64 = body.stores.iter().map(|store| store.removed).sum();
+    screen.say(format!(
+        "{removed} items removed from {} stores",
+        body.stores.len()
+    ));
     screen.say(format!(
         "search of {} files: {} markers, found {} times before, {} after, {} on the residual list",
         search.files,
@@ -261,16 +261,22 @@ pub(super) fn show(body: &ReceiptBody, screen: &Screen) {
         search.found_after,
         search.found_residual
     ));
+    // What of the name stays for ever is told apart from what ends.
+    let mut residuals: BTreeMap<(&str, bool), (u32, Option<Timestamp>, bool)> = BTreeMap::new();
     for residual in &body.residuals {
-        let ends = residual.ends_at.as_ref().map_or_else(
-            || "stays".to_owned(),
-            |ends| format!("until {}", moment(time(Some(ends)))),
-        );
-        let ended = if residual.ended { ", ended" } else { "" };
-        screen.say(format!(
-            "residual: {} in {}, {ends}{ended}",
-            residual.what, residual.store
-        ));
+        let ends = residual.ends_at.as_ref().map(|ends| time(Some(ends)));
+        let row = residuals
+            .entry((&residual.what, ends.is_some()))
+            .or_insert((0, None, true));
+        *row = (row.0 + 1, row.1.max(ends), row.2 && residual.ended);
+    }
+    for ((what, _), (places, ends, ended)) in residuals {
+        let until = match ends {
+            None => "bare ids that stay".to_owned(),
+            Some(ends) if ended => format!("ended {}", moment(ends)),
+            Some(ends) => format!("until {}", moment(ends)),
+        };
+        screen.say(format!("residual: {what} ({places}), {until}"));
     }
     for caveat in &body.caveats {
         screen.say(format!("caveat: {caveat}"));

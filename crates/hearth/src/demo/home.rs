@@ -11,12 +11,12 @@ use hearth_api::ingest::v1::{
     BeginPairingRequest, ClaimHubRequest, DeviceKind, RegisterDeviceRequest,
 };
 use hearth_api::types::v1::{Capability, DataFamily, RetentionChoice, RetentionClass, Role};
-use hearth_kernel::{AreaId, ClaimId, DeviceId, HomeId, HubId};
+use hearth_client::hub::HubKey;
+use hearth_kernel::{AreaId, ClaimId, DeviceId, HomeId, HubId, Secret};
 use hearth_ports::Clock;
-use ring::signature::{Ed25519KeyPair, KeyPair};
 
 use super::data::Gadget;
-use super::people::{Line, MAIL, Person, random, refused, request_id, wire_time};
+use super::people::{Line, MAIL, Person, refused, request_id, wire_time};
 use super::screen::check;
 use super::smtp_sink::SmtpSink;
 
@@ -32,7 +32,8 @@ pub(super) struct Home {
 pub(super) struct Hub {
     pub(super) id: HubId,
     pub(super) claim: ClaimId,
-    pub(super) key: Ed25519KeyPair,
+    /// Its key pair, as it keeps it.
+    pub(super) key: Secret,
     /// The server's name, as the hub was set up with.
     pub(super) audience: String,
 }
@@ -233,23 +234,23 @@ impl Hub {
         home: HomeId,
         name: &str,
     ) -> Result<Self> {
-        let broken = |_| anyhow::anyhow!("the seed is a key");
-        let key = Ed25519KeyPair::from_seed_unchecked(&random::<32>()?).map_err(broken)?;
-        let (request_id_, now) = (request_id()?, line.clock.now());
+        let (key, kept) = HubKey::generate()?;
+        let (intention, now) = (request_id()?, line.clock.now());
         let model = "Demo Box 1";
-        let parts: [&[u8]; 4] = [
-            request_id_.as_bytes(),
-            key.public_key().as_ref(),
+        let signature = key.sign(&[
+            b"hearth.pairing.v1",
+            audience.as_bytes(),
+            intention.as_bytes(),
+            key.public_key(),
             model.as_bytes(),
             &now.micros().to_be_bytes(),
-        ];
-        let signature = key.sign(&signed_text("hearth.pairing.v1", audience, &parts)?);
+        ]);
         let begin = BeginPairingRequest {
-            request_id: request_id_.clone(),
-            public_key: key.public_key().as_ref().to_vec().into(),
+            request_id: intention,
+            public_key: key.public_key().to_vec().into(),
             model: model.to_owned(),
             signed_at: Some(wire_time(now)),
-            signature: signature.as_ref().to_vec().into(),
+            signature: signature.into(),
         };
         let begun = line.hubs().begin_pairing(line.unsigned(begin)).await;
         let begun = begun.map_err(refused("BeginPairing"))?.into_inner();
@@ -270,29 +271,8 @@ impl Hub {
         Ok(Self {
             id: claimed.hub_id.parse().context("a hub id")?,
             claim: claimed.claim_id.parse().context("a claim id")?,
-            key,
+            key: kept,
             audience: audience.to_owned(),
         })
-    }
-}
-
-/// What a hub signs: the tag, the audience and the parts, each after its length (HubsService).
-pub(super) fn signed_text(tag: &str, audience: &str, parts: &[&[u8]]) -> Result<Vec<u8>> {
-    let mut text = Vec::new();
-    for part in [tag.as_bytes(), audience.as_bytes()].iter().chain(parts) {
-        text.extend_from_slice(&u32::try_from(part.len())?.to_be_bytes());
-        text.extend_from_slice(part);
-    }
-    Ok(text)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_signed_has_the_length_before_each_part() {
-        let text = signed_text("t", "ab", &[b"", b"c"]).expect("short");
-        assert_eq!(text, b"\0\0\0\x01t\0\0\0\x02ab\0\0\0\0\0\0\0\x01c");
     }
 }

@@ -42,14 +42,19 @@ pub(super) type Wire = RetryingChannel<Channel>;
 #[derive(Clone)]
 pub(super) struct Line {
     pub(super) wire: Wire,
+    pub(super) channel: Channel,
     pub(super) clock: AdjustableClock,
 }
 
 impl Line {
     /// Over this connection. Each method's row of the table says whether it may be repeated.
     pub(super) fn new(channel: Channel, rules: RuleTable, clock: AdjustableClock) -> Self {
-        let wire = RetryingChannel::new(channel, RetryPolicy::of_rules(rules));
-        Self { wire, clock }
+        let wire = RetryingChannel::new(channel.clone(), RetryPolicy::of_rules(rules));
+        Self {
+            wire,
+            channel,
+            clock,
+        }
     }
 
     /// A call that nobody signed.

@@ -1,44 +1,31 @@
-//! A hub of the story: opens its stream by a signature, sends batches within its credit, and forgets what was acked.
+//! A hub of the story: the SDK's client over a connection, fed with what devices saw.
 //!
-//! As a real one it holds every batch until the server says that it is durable, and sends them again after a pause.
+//! As a real one it holds every batch until the server says that it is durable. Between two occasions it is away, and
+//! resumes its stream when it comes back.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use hearth_api::ingest::v1::ingest_service_client::IngestServiceClient;
-use hearth_api::ingest::v1::{
-    Ack, Batch, Columns, Hello, IngestRequest, IngestResponse, batch, ingest_request,
-    ingest_response,
-};
-use hearth_kernel::DeviceId;
+use hearth_client::hub::{HubClient, HubKey, HubOptions, Reading, Value as HubValue};
+use hearth_kernel::{Capability, DeviceId, Timestamp};
 use hearth_ports::{Clock, SystemClock};
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Request, Streaming};
+use tonic::transport::Channel;
 
 use super::data::{Gadget, Sample, Value};
-use super::home::{Home, signed_text};
-use super::people::{Line, random, refused};
+use super::home::Home;
+use super::people::Line;
 use super::screen::{Screen, check, thousands};
 
 /// Readings of one batch.
 const BATCH: usize = 128;
-/// How long the server may say nothing while something is expected.
-const ANSWER: Duration = Duration::from_secs(30);
-/// What a hub signs to open its stream.
-const TAG: &str = "hearth.ingest.v1";
+/// Batches that the hub holds until they are durable.
+const BUFFER: usize = 256;
 
-/// An open stream of a hub.
+/// A hub that is set up.
 pub(super) struct Session {
-    requests: mpsc::Sender<IngestRequest>,
-    answers: Streaming<IngestResponse>,
-    stream_id: [u8; 16],
-    /// The last sequence that was sent, and the last that is durable.
-    sent: u64,
-    durable: u64,
-    credit: u64,
-    unacked: VecDeque<Batch>,
+    client: HubClient,
+    channel: Channel,
     devices: BTreeMap<Gadget, DeviceId>,
 }
 
@@ -53,266 +40,109 @@ pub(super) struct Replayed {
 impl Replayed {
     /// Durable readings a second, from the first batch to the last ack.
     pub(super) fn per_second(&self) -> u64 {
-        let millis = u64::try_from(self.took.as_millis())
+        let micros = u64::try_from(self.took.as_micros())
             .unwrap_or(u64::MAX)
             .max(1);
-        self.readings * 1000 / millis
+        self.readings * 1_000_000 / micros
     }
 }
 
 impl Session {
-    /// Opens the stream of the home's hub.
-    pub(super) async fn open(line: &Line, home: &Home) -> Result<Self> {
-        let (requests, outgoing) = mpsc::channel(64);
-        let mut client = IngestServiceClient::new(line.wire.clone());
-        let request = Request::new(ReceiverStream::new(outgoing));
-        let opened = tokio::time::timeout(ANSWER, client.ingest(request)).await;
-        let opened = opened.context("expected the stream to open; it did not")?;
-        let mut answers = opened.map_err(refused("Ingest"))?.into_inner();
-        let ingest_response::Frame::Challenge(challenge) = next(&mut answers).await? else {
-            anyhow::bail!("expected a challenge first; saw another frame");
+    /// The hub of a home, with an empty buffer.
+    pub(super) fn open(line: &Line, home: &Home) -> Result<Self> {
+        let options = HubOptions {
+            audience: home.hub.audience.clone(),
+            claim: home.hub.claim,
+            buffer: BUFFER,
         };
-        let hub = &home.hub;
-        check(
-            challenge.audience == hub.audience,
-            &hub.audience,
-            &challenge.audience,
-        )?;
-        check(challenge.domain_tag == TAG, TAG, &challenge.domain_tag)?;
-        let parts: [&[u8]; 3] = [&challenge.nonce, hub.id.as_bytes(), hub.claim.as_bytes()];
-        let signature = hub.key.sign(&signed_text(TAG, &hub.audience, &parts)?);
-        let stream_id = random::<16>()?;
-        let hello = Hello {
-            hub_id: hub.id.as_bytes().to_vec().into(),
-            claim_id: hub.claim.as_bytes().to_vec().into(),
-            nonce: challenge.nonce,
-            signature: signature.as_ref().to_vec().into(),
-            stream_ids: vec![stream_id.to_vec().into()],
-        };
-        let hello = IngestRequest {
-            frame: Some(ingest_request::Frame::Hello(hello)),
-        };
-        requests.send(hello).await.context("the stream has ended")?;
-        let ingest_response::Frame::Welcome(welcome) = next(&mut answers).await? else {
-            anyhow::bail!("expected a welcome; saw another frame");
-        };
+        let key = HubKey::from_pkcs8(&home.hub.key)?;
         Ok(Self {
-            requests,
-            answers,
-            stream_id,
-            sent: 0,
-            durable: 0,
-            credit: u64::from(welcome.credit.max(1)),
-            unacked: VecDeque::new(),
+            client: HubClient::new(key, options)?,
+            channel: line.channel.clone(),
             devices: home.devices.clone(),
         })
     }
 
-    /// Sends samples in batches of 128, and waits until all are durable.
-    pub(super) async fn replay(&mut self, samples: &[Sample], screen: &Screen) -> Result<Replayed> {
+    /// Sends samples in batches of 128, and waits until all are durable and none was refused.
+    pub(super) async fn replay(&self, samples: &[Sample], screen: &Screen) -> Result<Replayed> {
         let began = SystemClock.now();
-        let mut readings = 0;
-        for part in samples.chunks(BATCH) {
-            self.send(part).await?;
-            readings += u64::try_from(part.len())?;
-            if self.sent.is_multiple_of(64) {
-                let took = SystemClock.now().since(began);
-                let so_far = Replayed {
-                    readings,
-                    batches: self.sent,
-                    took,
-                };
-                screen.progress(&format!(
-                    "{} of {} readings, {} a second",
-                    thousands(readings),
-                    thousands(u64::try_from(samples.len())?),
-                    thousands(so_far.per_second())
-                ));
-            }
-        }
-        let batches = u64::try_from(samples.chunks(BATCH).len())?;
-        self.settle().await?;
-        Ok(Replayed {
-            readings,
-            batches,
-            took: SystemClock.now().since(began),
-        })
-    }
-
-    /// Sends one batch, as soon as there is credit for it.
-    pub(super) async fn send(&mut self, samples: &[Sample]) -> Result<()> {
-        while self.sent >= self.durable + self.credit {
-            self.hear().await?;
-        }
-        self.sent += 1;
-        let batch = Batch {
-            stream_id: self.stream_id.to_vec().into(),
-            sequence: self.sent,
-            body: Some(batch::Body::Columns(columns(samples, &self.devices)?)),
-        };
-        self.unacked.push_back(batch.clone());
-        self.put(batch).await
-    }
-
-    async fn put(&mut self, batch: Batch) -> Result<()> {
-        let request = IngestRequest {
-            frame: Some(ingest_request::Frame::Batch(batch)),
-        };
-        if self.requests.send(request).await.is_err() {
-            // The server ended the stream: its status says why.
-            next(&mut self.answers).await?;
-            anyhow::bail!("expected the stream to stay open; it ended");
-        }
-        Ok(())
-    }
-
-    /// Waits until everything that was sent is durable.
-    pub(super) async fn settle(&mut self) -> Result<()> {
-        while self.durable < self.sent {
-            self.hear().await?;
-        }
-        Ok(())
-    }
-
-    /// Takes the next answer of the server.
-    async fn hear(&mut self) -> Result<()> {
-        match next(&mut self.answers).await? {
-            ingest_response::Frame::Ack(ack) => self.acked(&ack),
-            ingest_response::Frame::Pause(pause) => {
-                let wait = pause
-                    .retry_after
-                    .and_then(|wait| Duration::try_from(wait).ok());
-                tokio::time::sleep(wait.unwrap_or_default()).await;
-                for batch in self.unacked.clone() {
-                    self.put(batch).await?;
+        let sending = async {
+            let mut sent = Replayed {
+                readings: 0,
+                batches: 0,
+                took: Duration::ZERO,
+            };
+            for part in samples.chunks(BATCH) {
+                self.client.send(&self.readings(part)?).await?;
+                sent.readings += u64::try_from(part.len())?;
+                sent.batches += 1;
+                sent.took = SystemClock.now().since(began);
+                if sent.batches.is_multiple_of(64) {
+                    screen.progress(&format!("{} readings", thousands(sent.readings)));
                 }
-                Ok(())
             }
-            _ => anyhow::bail!("expected an ack; saw another frame"),
-        }
+            self.client.drained().await;
+            sent.took = SystemClock.now().since(began);
+            Ok(sent)
+        };
+        let sent = tokio::select! {
+            sent = sending => sent,
+            ended = self.client.run(self.channel.clone()) => {
+                ended.context("expected the hub to be served")?;
+                Err(anyhow::anyhow!("expected the hub to be served; it was sent away"))
+            }
+        };
+        let refused = self.client.refused();
+        check(
+            refused.is_empty(),
+            "every reading to be taken",
+            format_args!("{refused:?}"),
+        )?;
+        sent
     }
 
-    fn acked(&mut self, ack: &Ack) -> Result<()> {
-        if let Some(refused) = ack.refused.first() {
-            let refusal = refused.refusal.as_ref();
-            anyhow::bail!(
-                "expected every reading to be taken; saw reading {} of batch {} refused: {:?}, and {} more",
-                refused.index,
-                refused.sequence,
-                refusal,
-                ack.refused.len() - 1 + usize::try_from(ack.refused_more)?
-            );
-        }
-        self.durable = self.durable.max(ack.durable_through);
-        self.credit = u64::from(ack.credit.max(1));
-        while self
-            .unacked
-            .front()
-            .is_some_and(|batch| batch.sequence <= self.durable)
-        {
-            self.unacked.pop_front();
-        }
-        Ok(())
+    fn readings(&self, samples: &[Sample]) -> Result<Vec<Reading>> {
+        samples
+            .iter()
+            .map(|sample| reading(sample, &self.devices))
+            .collect()
     }
 }
 
-async fn next(answers: &mut Streaming<IngestResponse>) -> Result<ingest_response::Frame> {
-    let answer = tokio::time::timeout(ANSWER, answers.message()).await;
-    let answer = answer.context("expected an answer on the stream; none came")?;
-    let answer = answer.map_err(refused("Ingest"))?;
-    let answer = answer.context("expected the stream to stay open; it ended")?;
-    answer
-        .frame
-        .context("expected a frame; saw an empty answer")
-}
-
-/// Samples in columns, as the contract describes them.
-fn columns(samples: &[Sample], devices: &BTreeMap<Gadget, DeviceId>) -> Result<Columns> {
-    let mut columns = Columns::default();
-    let mut ids: Vec<DeviceId> = Vec::new();
-    let mut measures: Vec<(u32, u32)> = Vec::new();
-    let mut before = samples.first().map_or(0, |first| first.at);
-    columns.base_time = before;
-    for sample in samples {
-        let device = devices.get(&sample.gadget);
-        let device = *device.with_context(|| format!("no device is {:?}", sample.gadget))?;
-        let device = place(&mut ids, device)?;
-        let capability = u32::try_from(i32::from(sample.capability))?;
-        let measure = place(&mut measures, (device, capability))?;
-        columns.measure.push(measure);
-        columns.time_delta.push(sample.at - before);
-        before = sample.at;
-        match sample.value {
-            Value::Number(number) => columns.numbers.push(number),
-            Value::Flag(flag) => columns.flags.push(flag),
-        }
-    }
-    let bytes: Vec<u8> = ids.iter().flat_map(|id| *id.as_bytes()).collect();
-    columns.devices = bytes.into();
-    (columns.measure_device, columns.measure_capability) = measures.into_iter().unzip();
-    Ok(columns)
-}
-
-/// Where something stands in a dictionary, into which it is put if it is new.
-fn place<T: PartialEq>(all: &mut Vec<T>, one: T) -> Result<u32> {
-    let at = all.iter().position(|it| *it == one).unwrap_or(all.len());
-    if at == all.len() {
-        all.push(one);
-    }
-    Ok(u32::try_from(at)?)
+fn reading(sample: &Sample, devices: &BTreeMap<Gadget, DeviceId>) -> Result<Reading> {
+    let device = devices.get(&sample.gadget);
+    let number = u16::try_from(i32::from(sample.capability))?;
+    Ok(Reading {
+        device: *device.with_context(|| format!("no device is {:?}", sample.gadget))?,
+        capability: Capability::from_number(number).context("a capability of the catalogue")?,
+        observed_at: Timestamp::from_micros(sample.at),
+        value: match sample.value {
+            Value::Number(number) => HubValue::Number(number),
+            Value::Flag(flag) => HubValue::Flag(flag),
+        },
+    })
 }
 
 #[cfg(test)]
 mod tests {
-    use hearth_api::types::v1::Capability;
+    use hearth_api::types::v1::Capability as Wire;
 
     use super::*;
 
     #[test]
-    fn columns_name_each_device_and_measure_once() {
-        let sample = |at, gadget, capability, value| Sample {
-            at,
-            gadget,
-            capability,
-            value,
+    fn a_sample_becomes_a_reading_of_its_device() {
+        let boiler = DeviceId::from_bytes([2; 16]);
+        let sample = Sample {
+            at: 105,
+            gadget: Gadget::Boiler,
+            capability: Wire::HeatingOn,
+            value: Value::Flag(true),
         };
-        let samples = [
-            sample(
-                100,
-                Gadget::Meter,
-                Capability::PlugEnergy,
-                Value::Number(1.0),
-            ),
-            sample(
-                105,
-                Gadget::Boiler,
-                Capability::HeatingOn,
-                Value::Flag(true),
-            ),
-            sample(
-                105,
-                Gadget::Meter,
-                Capability::PlugPower,
-                Value::Number(2.0),
-            ),
-            sample(
-                103,
-                Gadget::Meter,
-                Capability::PlugEnergy,
-                Value::Number(3.0),
-            ),
-        ];
-        let (meter, boiler) = (DeviceId::from_bytes([1; 16]), DeviceId::from_bytes([2; 16]));
-        let devices = BTreeMap::from([(Gadget::Meter, meter), (Gadget::Boiler, boiler)]);
-        let columns = columns(&samples, &devices).expect("known devices");
-        assert_eq!(columns.devices.len(), 32);
-        assert_eq!(columns.measure_device, [0, 1, 0]);
-        assert_eq!(columns.measure_capability, [603, 105, 602]);
-        assert_eq!(columns.measure, [0, 1, 2, 0]);
-        assert_eq!(columns.base_time, 100);
-        assert_eq!(columns.time_delta, [0, 5, 0, -2]);
-        assert_eq!(columns.numbers, [1.0, 2.0, 3.0]);
-        assert_eq!(columns.flags, [true]);
-        assert!(super::columns(&samples, &BTreeMap::new()).is_err());
+        let devices = BTreeMap::from([(Gadget::Boiler, boiler)]);
+        let reading = reading(&sample, &devices).expect("a known device");
+        assert_eq!((reading.device, reading.capability.number()), (boiler, 105));
+        assert_eq!(reading.observed_at.micros(), 105);
+        assert_eq!(reading.value, HubValue::Flag(true));
+        assert!(super::reading(&sample, &BTreeMap::new()).is_err());
     }
 }

@@ -16,7 +16,7 @@ use super::data::{Gadget, Sample, Value};
 use super::home::Home;
 use super::people::{Line, Person, refused, request_id, wire_duration};
 use super::replay::Session;
-use super::screen::check;
+use super::screen::{Screen, check};
 
 /// How long heating is on before it was left on.
 pub(super) const LEFT_ON: Duration = Duration::from_secs(3600);
@@ -85,8 +85,8 @@ pub(super) async fn put_rules(who: &Person, home: &Home) -> Result<()> {
 
 /// Sends flags observed now, by the demo's clock, and waits until they are durable.
 pub(super) async fn observe(
-    session: &mut Session,
-    line: &Line,
+    session: &Session,
+    (line, screen): (&Line, &Screen),
     flags: &[(Gadget, Capability, bool)],
 ) -> Result<()> {
     let at = line.clock.now().micros();
@@ -97,8 +97,8 @@ pub(super) async fn observe(
         value: Value::Flag(*flag),
     };
     let samples: Vec<_> = flags.iter().map(sample).collect();
-    session.send(&samples).await?;
-    session.settle().await
+    session.replay(&samples, screen).await?;
+    Ok(())
 }
 
 /// Everything in somebody's inbox, newest first.

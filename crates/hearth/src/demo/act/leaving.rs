@@ -9,7 +9,7 @@ use hearth_kernel::Owner;
 use hearth_ports::Clock;
 use hearth_retention::search::Control;
 
-use super::{LONG, Play, STEP, bytes_of, cast, measures};
+use super::{LONG, Play, STEP, cast, measures};
 use crate::demo::erasure;
 use crate::demo::readings::{Span, fingerprint, moment};
 use crate::demo::screen::{Story, check};
@@ -152,7 +152,7 @@ impl Play {
             from: self.midnight.plus(-70),
             to: self.midnight,
         };
-        let measures = measures(&self.bojans_data)?;
+        let measures = measures(&self.bojans_data);
         fingerprint(&self.bojan, &self.bojans, &measures, span).await
     }
 
@@ -171,7 +171,7 @@ impl Play {
         Ok(Traces {
             ids: vec![
                 ("her account", *self.anna.account.as_bytes()),
-                ("her home", bytes_of(self.annas.id)),
+                ("her home", *self.annas.id.as_bytes()),
             ],
             keys,
             texts: cast::PLANTED.to_vec(),
