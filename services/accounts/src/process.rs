@@ -139,7 +139,7 @@ impl Fire for Clockwork {
     async fn fire(&self, timer: &Timer) -> Result<(), ConsumeError> {
         let done = match &timer.task[..] {
             LAPSE => self.app.lapse(timer.id.into()).await,
-            END_GRACE => self.app.end_grace(timer.id.into()).await,
+            END_GRACE => self.app.end_grace(timer.id.into(), timer.due).await,
             _ => {
                 return Err(ConsumeError::Poison(Arc::new(CodecError::Malformed(
                     "timer",

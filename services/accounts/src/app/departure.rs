@@ -2,18 +2,32 @@
 
 use hearth_accounts_domain::account::{Command, Departure, Status};
 use hearth_accounts_domain::home::{self, Command as HomeCommand};
-use hearth_kernel::{AccountId, Failure, HomeId, Kind, MembershipId};
+use hearth_kernel::{AccountId, Failure, HomeId, Kind, MembershipId, Reason, Timestamp};
 
 use super::App;
 use crate::aggregates::{Account, Home};
 
 impl App {
-    /// The time of a grace is over. Reopened in time, or ended before: nothing.
-    pub(crate) async fn end_grace(&self, account: AccountId) -> Result<(), Failure> {
-        match self.of_account(account, &Command::EndGrace).await {
-            // Purged, or closed anew with a later end.
-            Err(failure) if matches!(failure.kind(), Kind::NotFound | Kind::Bug) => Ok(()),
-            other => other,
+    /// The time of a grace that was due then is over. Reopened in time, or ended before: nothing. An account that
+    /// should have ended and has not is not given up: the clock was set back, or something is wrong that somebody
+    /// mends.
+    pub(crate) async fn end_grace(
+        &self,
+        account: AccountId,
+        due: Timestamp,
+    ) -> Result<(), Failure> {
+        let failure = match self.of_account(account, &Command::EndGrace).await {
+            Err(failure) if failure.kind() == Kind::NotFound => return Ok(()),
+            Err(failure) if failure.kind() == Kind::Bug => failure,
+            other => return other,
+        };
+        match self.load::<Account>(account).await?.state.status {
+            Status::Closing(closing) if closing.grace_ends_at <= due => {
+                tracing::warn!(%failure, "the end of a grace is taken again");
+                Err(Reason::TEMPORARILY_UNAVAILABLE.into())
+            }
+            // Closed anew with a later end.
+            _ => Ok(()),
         }
     }
 
