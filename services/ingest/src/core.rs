@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use hearth_engine::{Engine, ExecuteError};
+use hearth_engine::{Engine, ExecuteError, Stale};
 use hearth_kernel::{ClaimId, Failure, HomeId, HubId, Reason};
 use hearth_ports::{Read, Series, StoreError};
 use tokio_util::sync::CancellationToken;
@@ -66,7 +66,11 @@ impl Core {
     /// `ERASED` when the home has ended, `STALE_KNOWLEDGE` when its periods cannot be known.
     pub(crate) async fn registry(&self, home: HomeId, read: Read) -> Result<Registry, Failure> {
         let known = self.knowledge.home(home).await.map_err(stale)?;
-        let known = known.filter(|it| !it.ended).ok_or(Reason::ERASED)?;
+        // A home that nobody has told of yet is no home that has ended.
+        let known = known.ok_or_else(|| stale(Stale))?;
+        if known.ended {
+            return Err(Reason::ERASED.into());
+        }
         let interests = self.knowledge.interests(home).await.map_err(stale)?;
         let loaded = self.engine.load::<Devices>(home, read).await?;
         Ok(Registry::new(&loaded.state, known.periods, interests))

@@ -7,7 +7,9 @@ use hearth_access::Access;
 use hearth_api::events::v1::{self as events, envelope, notifications_fact::Fact};
 use hearth_engine::{CommitToken, FactCache, Stale};
 use hearth_kernel::capability::Family;
-use hearth_kernel::{AccountId, Capability, DeviceId, Failure, HomeId};
+use hearth_kernel::{Capability, DeviceId, Failure, HomeId, Role};
+use hearth_ports::Clock;
+use hearth_rpc::Principal;
 use moka::sync::Cache;
 use prost::Message;
 
@@ -21,14 +23,16 @@ const REMEMBERED: u64 = 10_000;
 /// What ingest knows, from facts.
 pub(crate) struct Facts {
     access: Arc<Access>,
+    clock: Arc<dyn Clock>,
     rules: FactCache,
     interests: Cache<HomeId, Interests>,
 }
 
 impl Facts {
-    pub(crate) fn new(access: Arc<Access>, rules: FactCache) -> Self {
+    pub(crate) fn new(access: Arc<Access>, clock: Arc<dyn Clock>, rules: FactCache) -> Self {
         Self {
             access,
+            clock,
             rules,
             interests: Cache::new(REMEMBERED),
         }
@@ -37,13 +41,18 @@ impl Facts {
 
 #[async_trait]
 impl Knowledge for Facts {
-    async fn member(&self, account: AccountId, home: HomeId) -> Result<Option<Member>, Stale> {
-        let member = self.access.member(account, home).await?;
-        Ok(member.map(|it| Member {
-            membership: it.membership,
-            role: it.role,
-            areas: it.areas,
-        }))
+    async fn require(
+        &self,
+        principal: &Principal,
+        home: HomeId,
+        role: Role,
+    ) -> Result<Member, Failure> {
+        let member = self.access.require(principal, home, role).await?;
+        Ok(Member {
+            membership: member.membership,
+            role: member.role,
+            areas: member.areas,
+        })
     }
 
     async fn home(&self, home: HomeId) -> Result<Option<HomeKnown>, Stale> {
@@ -66,6 +75,12 @@ impl Knowledge for Facts {
             }
             Err(stale) => self.interests.get(&home).ok_or(stale),
         }
+    }
+
+    async fn settled(&self) -> Result<(), Stale> {
+        let now = self.clock.now();
+        let known = self.access.facts().knows_as_of(now).await;
+        known.then_some(()).ok_or(Stale)
     }
 
     async fn after(&self, tokens: &[CommitToken]) -> Result<(), Failure> {

@@ -11,7 +11,7 @@ use tonic::{Request, Status};
 
 use crate::app::hubs::By;
 use crate::app::{self, App};
-use crate::knowledge::{Member, require};
+use crate::knowledge::Member;
 
 pub(crate) use devices::Devices;
 pub(crate) use hubs::Hubs;
@@ -40,7 +40,10 @@ fn around<T>(request: &Request<T>) -> Around {
 impl Around {
     /// The caller's place in a home, if it has at least that role.
     async fn member(&self, app: &App, home: HomeId, role: Role) -> Result<Member, Failure> {
-        require(&*app.core.knowledge, &self.principal, home, role).await
+        app.core
+            .knowledge
+            .require(&self.principal, home, role)
+            .await
     }
 
     /// The same, as who changes something.

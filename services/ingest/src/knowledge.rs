@@ -5,7 +5,7 @@
 
 use async_trait::async_trait;
 use hearth_engine::{CommitToken, Stale};
-use hearth_kernel::{AccountId, AreaId, Failure, HomeId, MembershipId, Reason, Role};
+use hearth_kernel::{AreaId, Failure, HomeId, MembershipId, Reason, Role};
 use hearth_rpc::Principal;
 
 use crate::registry::{Interests, Periods};
@@ -43,11 +43,17 @@ pub struct HomeKnown {
 /// What ingest knows of homes and people. Absent means no.
 #[async_trait]
 pub trait Knowledge: Send + Sync + 'static {
-    /// An account's place in a home, if it has one now.
+    /// The caller's place in a home, if she has at least that role there.
     ///
     /// # Errors
-    /// `Stale` when that cannot be known.
-    async fn member(&self, account: AccountId, home: HomeId) -> Result<Option<Member>, Stale>;
+    /// `NOT_SIGNED_IN`; `NOT_FOUND` for a home she may not know of, or that has ended; `NOT_ALLOWED` when her role is too
+    /// low; `STALE_KNOWLEDGE` when that cannot be known.
+    async fn require(
+        &self,
+        principal: &Principal,
+        home: HomeId,
+        role: Role,
+    ) -> Result<Member, Failure>;
 
     /// A home, if there is one.
     ///
@@ -61,6 +67,13 @@ pub trait Knowledge: Send + Sync + 'static {
     /// `Stale` when that cannot be known.
     async fn interests(&self, home: HomeId) -> Result<Interests, Stale>;
 
+    /// Waits until everything that was decided about homes before this call is known, at most a second or so. A "no" that
+    /// is asked for a moment after the "yes" was decided is asked again behind this.
+    ///
+    /// # Errors
+    /// `Stale` when it takes longer.
+    async fn settled(&self) -> Result<(), Stale>;
+
     /// Waits until these commits of other services are known here, at most 2 s.
     ///
     /// # Errors
@@ -72,25 +85,4 @@ pub trait Knowledge: Send + Sync + 'static {
 #[must_use]
 pub fn stale(_: Stale) -> Failure {
     Failure::new(Reason::STALE_KNOWLEDGE).retry_after(std::time::Duration::from_secs(1))
-}
-
-/// The caller's place in a home, if it has at least that role there.
-///
-/// # Errors
-/// `NOT_SIGNED_IN`; `NOT_FOUND` for a home she may not know of, or that has ended; `NOT_ALLOWED` when her role is too
-/// low; `STALE_KNOWLEDGE`.
-pub async fn require(
-    knowledge: &dyn Knowledge,
-    principal: &Principal,
-    home: HomeId,
-    role: Role,
-) -> Result<Member, Failure> {
-    let (account, _) = principal.signed_in()?;
-    let member = knowledge.member(account, home).await.map_err(stale)?;
-    let absent = || Failure::new(Reason::NOT_FOUND).about("home", home);
-    let member = member.ok_or_else(absent)?;
-    if member.role < role {
-        return Err(Reason::NOT_ALLOWED.into());
-    }
-    Ok(member)
 }

@@ -136,7 +136,11 @@ async fn start(context: Context) -> Result<Started, StartError> {
         series: Arc::clone(&context.series),
         leases: Arc::clone(&context.leases),
         watermarks: context.watermarks.clone(),
-        knowledge: Arc::new(Facts::new(Arc::clone(&context.access), rules)),
+        knowledge: Arc::new(Facts::new(
+            Arc::clone(&context.access),
+            Arc::clone(&context.clock),
+            rules,
+        )),
         tasks: context.tasks.clone(),
         audience: options.audience,
     })

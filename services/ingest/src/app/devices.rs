@@ -145,9 +145,15 @@ impl App {
 
     async fn check_area(&self, home: HomeId, area: Option<AreaId>) -> Result<(), Failure> {
         let Some(area) = area else { return Ok(()) };
-        let known = self.core.knowledge.home(home).await.map_err(stale)?;
-        if known.is_some_and(|it| it.areas.contains(&area)) {
-            return Ok(());
+        let knowledge = &self.core.knowledge;
+        for look in 0..2 {
+            let known = knowledge.home(home).await.map_err(stale)?;
+            if known.is_some_and(|it| it.areas.contains(&area)) {
+                return Ok(());
+            }
+            if look == 0 {
+                knowledge.settled().await.map_err(stale)?;
+            }
         }
         Err(Failure::new(Reason::NOT_FOUND).about("area", area))
     }

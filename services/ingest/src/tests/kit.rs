@@ -21,10 +21,11 @@ use hearth_ingest_domain::devices::{self, Traits};
 use hearth_kernel::capability::Family;
 use hearth_kernel::{
     AccountId, Capability, ClaimId, DeviceId, Failure, HomeId, HubId, HubStreamId, Part, Purpose,
-    RetentionClass, Service, Timestamp,
+    Reason, RetentionClass, Role, Service, Timestamp,
 };
 use hearth_ports::{Clock, ManualClock, Tasks};
 use hearth_readings::Level;
+use hearth_rpc::Principal;
 use hearth_vault::Vault;
 use ring::signature::{Ed25519KeyPair, KeyPair};
 use tokio::sync::mpsc;
@@ -33,7 +34,7 @@ use tonic::Status;
 use crate::aggregates::{Claim, Devices};
 use crate::app::readings::Sight;
 use crate::history::{Query, WindowRow};
-use crate::knowledge::{HomeKnown, Knowledge, Member};
+use crate::knowledge::{HomeKnown, Knowledge, Member, stale};
 use crate::observed::Observed;
 use crate::proof;
 use crate::registry::{Interests, Periods};
@@ -69,9 +70,20 @@ impl Told {
 
 #[async_trait]
 impl Knowledge for Told {
-    async fn member(&self, account: AccountId, home: HomeId) -> Result<Option<Member>, Stale> {
-        self.fresh()?;
-        Ok(self.members.lock().unwrap().get(&(account, home)).cloned())
+    async fn require(
+        &self,
+        principal: &Principal,
+        home: HomeId,
+        role: Role,
+    ) -> Result<Member, Failure> {
+        let (account, _) = principal.signed_in()?;
+        self.fresh().map_err(stale)?;
+        let member = self.members.lock().unwrap().get(&(account, home)).cloned();
+        let member = member.ok_or_else(|| Failure::new(Reason::NOT_FOUND).about("home", home))?;
+        if member.role < role {
+            return Err(Reason::NOT_ALLOWED.into());
+        }
+        Ok(member)
     }
 
     async fn home(&self, home: HomeId) -> Result<Option<HomeKnown>, Stale> {
@@ -82,6 +94,10 @@ impl Knowledge for Told {
     async fn interests(&self, _: HomeId) -> Result<Interests, Stale> {
         self.fresh()?;
         Ok(self.interests.lock().unwrap().clone())
+    }
+
+    async fn settled(&self) -> Result<(), Stale> {
+        self.fresh()
     }
 
     async fn after(&self, _: &[CommitToken]) -> Result<(), Failure> {
@@ -301,7 +317,7 @@ impl World {
     pub(super) async fn sight(&self) -> Sight {
         let member = Member {
             membership: random_id(),
-            role: hearth_kernel::Role::Adult,
+            role: Role::Adult,
             areas: Vec::new(),
         };
         self.running.app.sight(member, HOME).await.unwrap()
