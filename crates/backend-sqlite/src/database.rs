@@ -21,6 +21,8 @@ use crate::writer::{Unit, Writer};
 pub(crate) const FORMAT: i32 = 1;
 /// How long SQLite waits for a lock before it says busy: well inside the deadline of a call.
 const BUSY: Duration = Duration::from_secs(5);
+/// Pages that one transaction gives back, and how many such transactions one scrub has at most: writers wait for it.
+const GIVE_BACK: (u32, u32) = (2_048, 8);
 /// How long a scrub may take.
 const SCRUB_DEADLINE: Duration = Duration::from_secs(600);
 
@@ -37,6 +39,9 @@ pub(crate) struct Shape {
     pub(crate) reader_kib: u32,
     /// How many reads may run at once.
     pub(crate) readers: usize,
+    /// Whether a scrub gives free pages back to the file system; fixed when the file is made. It costs a page of
+    /// pointers here and there, which a file that is unlinked whole need not pay.
+    pub(crate) gives_back: bool,
     /// The schema, as statements that may run again.
     pub(crate) schema: &'static str,
 }
@@ -104,6 +109,10 @@ fn prepare(conn: &Connection, shape: &Shape) -> rusqlite::Result<i32> {
     }
     if format == 0 {
         conn.pragma_update(None, "page_size", shape.page_bytes)?;
+        if shape.gives_back {
+            // Before the first page is written, or never.
+            conn.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+        }
     }
     let mode: String =
         conn.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
@@ -208,10 +217,12 @@ pub(crate) struct Primary<B> {
 }
 
 impl<B: Beside> Primary<B> {
-    /// Moves everything into the file, empties the WAL, and overwrites what deleted rows left in its pages.
+    /// Moves everything into the file, gives free pages back, empties the WAL, and overwrites what deleted rows left
+    /// in its pages.
     ///
     /// Then the connection is opened anew: a page in the old one's cache would bring the leftovers back.
     fn scrub(&mut self) -> Result<(), StoreError> {
+        give_back(&self.conn).map_err(failed)?;
         checkpoint(&self.conn).map_err(failed)?;
         let roots = pages::roots(&self.conn).map_err(failed)?;
         let cleaned = pages::clean(&self.raw, &roots);
@@ -221,6 +232,23 @@ impl<B: Beside> Primary<B> {
         self.conn = fresh;
         cleaned.map_err(|error| StoreError::Retryable(Arc::new(error)))
     }
+}
+
+/// Gives free pages back to the file system, a bounded number of them. Does nothing to a file that was not made for it.
+fn give_back(conn: &Connection) -> rusqlite::Result<()> {
+    let (pages, times) = GIVE_BACK;
+    let mode: u32 = conn.pragma_query_value(None, "auto_vacuum", |row| row.get(0))?;
+    for _ in 0..times {
+        let free: u32 = conn.pragma_query_value(None, "freelist_count", |row| row.get(0))?;
+        if free == 0 || mode == 0 {
+            break;
+        }
+        let mut statement = conn.prepare(&format!("PRAGMA incremental_vacuum({pages})"))?;
+        let mut freed = statement.query([])?;
+        // Each step frees one page.
+        while freed.next()?.is_some() {}
+    }
+    Ok(())
 }
 
 /// Copies the WAL into the file and cuts it to nothing. Fails as busy when a reader does not end.

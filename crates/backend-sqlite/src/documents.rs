@@ -39,6 +39,7 @@ const SHAPE: Shape = Shape {
     writer_kib: 2 << 10,
     reader_kib: 512,
     readers: 4,
+    gives_back: true,
     // `gone_at` is set on tombstones, which have no value; the index holds nothing but them.
     schema: "CREATE TABLE names(id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;
              CREATE TABLE documents(tab INTEGER NOT NULL, part BLOB NOT NULL, key BLOB NOT NULL, \

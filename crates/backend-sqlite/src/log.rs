@@ -47,6 +47,7 @@ const SHAPE: Shape = Shape {
     writer_kib: 2 << 10,
     reader_kib: 512,
     readers: 4,
+    gives_back: true,
     schema: "CREATE TABLE meta(name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;
              INSERT INTO meta(name, value) VALUES ('generation', 1);
              CREATE TABLE heads(stream TEXT PRIMARY KEY, head INTEGER NOT NULL, \

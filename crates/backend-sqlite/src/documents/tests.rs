@@ -123,3 +123,48 @@ async fn a_restart_that_ends_all_leases_waits_for_none_and_fences_grow_on() {
     let second = leases.acquire("tests.work.0", "b", hour).await.unwrap();
     assert!(second.fence > first.fence);
 }
+
+#[tokio::test]
+async fn a_scrub_gives_the_room_of_what_is_gone_back_to_the_file_system() {
+    let place = Place::new();
+    let documents = place.open();
+    let value = Bytes::from(vec![b'z'; 3_000]);
+    let key = |it: u32| it.to_be_bytes();
+    for it in 0..400 {
+        documents
+            .put(TABLE, b"p", &key(it), 1, value.clone())
+            .await
+            .unwrap();
+    }
+    documents.scrub().await.unwrap();
+    let bytes = || {
+        let path = place.folder.path().join("documents.db");
+        std::fs::metadata(path).unwrap().len()
+    };
+    let full = bytes();
+    for it in 0..400 {
+        // What stays lies at the end of the file, and has to move.
+        if it != 399 {
+            documents.delete(TABLE, b"p", &key(it), 2).await.unwrap();
+        }
+    }
+    documents.scrub().await.unwrap();
+    assert!(bytes() < full / 4, "{} of {full} bytes are left", bytes());
+    let conn = rusqlite::Connection::open(place.folder.path().join("documents.db")).unwrap();
+    let free: u32 = conn
+        .pragma_query_value(None, "freelist_count", |row| row.get(0))
+        .unwrap();
+    assert_eq!(free, 0);
+    drop(conn);
+    let left = documents.get(TABLE, b"p", &key(399)).await.unwrap();
+    assert_eq!(left.unwrap().value, value);
+    // Other connections go on, and the next start finds all of it.
+    documents
+        .put(TABLE, b"p", b"more", 3, value.clone())
+        .await
+        .unwrap();
+    documents.close();
+    let again = place.open();
+    let rows = again.range(TABLE, b"p", Range::all(10)).await.unwrap();
+    assert_eq!(rows.len(), 2);
+}

@@ -14,6 +14,7 @@ pub(super) const SHAPE: Shape = Shape {
     writer_kib: 2 << 10,
     reader_kib: 512,
     readers: 3,
+    gives_back: false,
     schema: "CREATE TABLE meta(name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;
              CREATE TABLE frames(seq INTEGER PRIMARY KEY, shard TEXT NOT NULL, \
              at INTEGER NOT NULL, bytes BLOB NOT NULL) STRICT;",
