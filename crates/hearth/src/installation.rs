@@ -5,22 +5,23 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use hearth_access::Access;
-use hearth_backend_sqlite::{DataFolder, OpenError, Stores};
+use hearth_backend_sqlite::{DataFolder, DatabaseError, OpenError, Stores};
 use hearth_engine::Watermarks;
 use hearth_host::admin::AdminBound;
 use hearth_host::{
     Bound, Config, Context, Erasing, Exit, Metrics, Module, Plan, Readiness, Running,
 };
 use hearth_kernel::Service;
+use hearth_ports::tasks::Chain;
 use hearth_ports::{
     Blobs, Clock, Documents, KeyCustody, Leases, Log, Outbound, Series, StoredFiles, Tasks,
 };
-use hearth_rpc::{Authority, TokenKeys};
 use hearth_rpc::token::Parties;
+use hearth_rpc::{Authority, TokenKeys};
 use hearth_vault::Vault;
 
 use crate::files::EmbeddedFiles;
@@ -28,6 +29,9 @@ use crate::modules::MODULES;
 
 /// How long the process waits for its own relays and caches before it says it is not ready.
 const READY_WITHIN: Duration = Duration::from_secs(10);
+
+/// How long each owner of tasks has to end them when the start fails.
+const STOP_WITHIN: Duration = Duration::from_secs(2);
 
 /// The ports that an installation runs on.
 #[derive(Clone)]
@@ -90,14 +94,15 @@ impl Folders {
     /// Keys and escrow beside the data, as `DIR.keys` and `DIR.escrow`, unless they are named.
     #[must_use]
     pub fn new(data: PathBuf, keys: Option<PathBuf>, escrow: Option<PathBuf>) -> Self {
-        let beside = |suffix: &str| {
-            let mut name = data.clone().into_os_string();
-            name.push(suffix);
-            PathBuf::from(name)
-        };
-        let keys = keys.unwrap_or_else(|| beside(".keys"));
-        let escrow = escrow.unwrap_or_else(|| beside(".escrow"));
+        let keys = keys.unwrap_or_else(|| beside(&data, ".keys"));
+        let escrow = escrow.unwrap_or_else(|| beside(&data, ".escrow"));
         Self { data, keys, escrow }
+    }
+
+    /// Where a local CA lives, if TLS is needed: `DIR.tls`.
+    #[must_use]
+    pub fn tls(&self) -> PathBuf {
+        beside(&self.data, ".tls")
     }
 
     /// Opens the stores.
@@ -107,8 +112,25 @@ impl Folders {
     pub async fn open(&self, clock: Arc<dyn Clock>) -> Result<Stores, Exit> {
         DataFolder::open(&self.data, &self.keys, &self.escrow, clock)
             .await
-            .map_err(|error: OpenError| Exit::usage(error.to_string()))
+            .map_err(|error| match &error {
+                // Only these leave what is wrong to their cause.
+                OpenError::Database(DatabaseError::Sqlite { .. }) | OpenError::Leases(_) => {
+                    Exit::usage(Chain(&error).to_string())
+                }
+                _ => Exit::usage(error.to_string()),
+            })
     }
+}
+
+/// A path beside a folder, however the folder is written: `DIR` and `DIR/` are the same, and `.` has a name of its own.
+fn beside(folder: &Path, suffix: &str) -> PathBuf {
+    let named = match folder.file_name() {
+        Some(_) => folder.components().collect(),
+        None => folder.canonicalize().unwrap_or_else(|_| folder.to_owned()),
+    };
+    let mut name = named.into_os_string();
+    name.push(suffix);
+    PathBuf::from(name)
 }
 
 /// A running installation.
@@ -142,8 +164,23 @@ impl Installation {
     /// # Errors
     /// As [`Installation::start`].
     pub async fn start_on(bound: Bound, ports: Ports, config: &Config) -> Result<Self, Exit> {
+        let owners = Owners::default();
+        let started = Self::start_with(bound, ports, config, &owners).await;
+        if started.is_err() {
+            // What has started would meet stores that are closed.
+            owners.stop().await;
+        }
+        started
+    }
+
+    async fn start_with(
+        bound: Bound,
+        ports: Ports,
+        config: &Config,
+        owners: &Owners,
+    ) -> Result<Self, Exit> {
         let admin = AdminBound::new(&config.server.admin_listen)?;
-        let tasks = Tasks::new();
+        let tasks = owners.process.clone();
         let metrics = Metrics::new();
         let vault = Vault::start(
             Arc::clone(&ports.log),
@@ -176,7 +213,7 @@ impl Installation {
             }),
             access: Arc::clone(&access),
             watermarks: watermarks.clone(),
-            tasks: tasks.child(),
+            tasks: owners.child(),
             metrics: metrics.clone(),
             config: Arc::new(config.section(module.service)),
         };
@@ -201,7 +238,14 @@ impl Installation {
             tasks: tasks.clone(),
         };
         let running = Box::pin(plan.start()).await?;
-        Ok(Self { ports, vault, access, metrics, running, tasks })
+        Ok(Self {
+            ports,
+            vault,
+            access,
+            metrics,
+            running,
+            tasks,
+        })
     }
 
     /// Where it listens.
@@ -256,14 +300,43 @@ impl Installation {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
-        tokio::time::timeout(READY_WITHIN, ready).await.map_err(|_| {
-            Exit::Failed(format!("not ready: {}", self.running.ready().missing().join(", ")))
-        })
+        tokio::time::timeout(READY_WITHIN, ready)
+            .await
+            .map_err(|_| {
+                Exit::Failed(format!(
+                    "not ready: {}",
+                    self.running.ready().missing().join(", ")
+                ))
+            })
     }
 
     /// Ends in order. Answers whether everything ended in time.
     pub async fn stop(self, grace: Duration) -> bool {
         self.running.drain(grace).await
+    }
+}
+
+/// Who owns the tasks of a start: the process, and each module.
+#[derive(Default)]
+struct Owners {
+    process: Tasks,
+    modules: Mutex<Vec<Tasks>>,
+}
+
+impl Owners {
+    fn child(&self) -> Tasks {
+        let child = self.process.child();
+        let mut modules = self.modules.lock().unwrap_or_else(PoisonError::into_inner);
+        modules.push(child.clone());
+        child
+    }
+
+    async fn stop(&self) {
+        let modules =
+            std::mem::take(&mut *self.modules.lock().unwrap_or_else(PoisonError::into_inner));
+        for owner in modules.iter().chain([&self.process]) {
+            owner.stop(STOP_WITHIN).await;
+        }
     }
 }
 
