@@ -45,12 +45,18 @@ pub struct DemoArgs {
 /// # Errors
 /// `Failed`, with the step, what it expected and what it saw.
 pub async fn run(args: DemoArgs) -> Result<(), Exit> {
+    hearth_host::process::harden()
+        .map_err(|error| Exit::failed("the process cannot be hardened", &error))?;
     let folder = tempfile::Builder::new()
         .prefix("hearth-demo-")
         .tempdir()
         .map_err(|error| Exit::failed("no temporary folder", &error))?;
     let tasks = Tasks::new();
-    let outcome = Box::pin(tell(&args, folder.path(), &tasks)).await;
+    let outcome = tokio::select! {
+        outcome = Box::pin(tell(&args, folder.path(), &tasks)) => outcome,
+        // Whoever keeps it running ends it by the same signal, which `keep` waits for.
+        _ = told_to_end(), if !args.keep => Err(anyhow::anyhow!("it was told to end")),
+    };
     tasks.stop(std::time::Duration::from_secs(5)).await;
     outcome.map_err(|error| Exit::Failed(format!("the demo failed: {error:#}")))
 }
