@@ -81,6 +81,15 @@ impl Rows<'_> {
             .await
     }
 
+    /// The rows of a range, as they were put: each with the stamp of the message that put it.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn range(&self, partition: &[u8], range: Range) -> Result<Vec<Document>, StoreError> {
+        let partition = versioned(self.version, partition);
+        self.documents.range(self.table, &partition, range).await
+    }
+
     /// Deletes a whole partition.
     ///
     /// # Errors

@@ -199,6 +199,15 @@ impl Position {
         (i64::from(self.generation & 0x7fff) << 48) | sequence
     }
 
+    /// The position of a stamp; `None` for what is none.
+    #[must_use]
+    pub fn from_stamp(stamp: i64) -> Option<Self> {
+        Some(Self {
+            generation: u32::try_from(stamp >> 48).ok()?,
+            sequence: u64::try_from(stamp & ((1 << 48) - 1)).ok()?,
+        })
+    }
+
     /// A position before this one and after every message before it.
     #[must_use]
     pub const fn before(self) -> Self {

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use hearth_engine::{Aggregate, Commit, ConsumeError, Projection, Rows};
 use hearth_kernel::{NoticeId, Part, Service, Timestamp};
 use hearth_notifications_domain::notice;
-use hearth_ports::{Family, Message, Position, Stream, Table};
+use hearth_ports::{Family, Message, Position, Range, Stream, Table};
 
 use crate::aggregates::Notice;
 use crate::codec::{id, inbox_row, sealed_part};
@@ -137,6 +137,7 @@ impl Projection for Inbox {
                     rows.put(partition, &key(Row::Read), Bytes::new()).await?;
                 }
                 notice::Event::Forgotten { .. } => {
+                    forget_changes(partition, slot, rows).await?;
                     for row in Row::ALL {
                         rows.delete(partition, &key(row)).await?;
                     }
@@ -152,4 +153,21 @@ impl Projection for Inbox {
         }
         Ok(())
     }
+}
+
+/// Deletes the rows of a notice's changes, which say when it was. They stand at the positions of the notice's own rows,
+/// so these go after them.
+async fn forget_changes(partition: &[u8], slot: Slot, rows: &Rows<'_>) -> Result<(), ConsumeError> {
+    let from = notice_key(slot);
+    let range = Range {
+        until: Some([&from[..], &[u8::MAX]].concat()),
+        from: Some(from),
+        ..Range::all(Row::ALL.len())
+    };
+    for row in rows.range(partition, range).await? {
+        if let Some(at) = Position::from_stamp(row.stamp) {
+            rows.delete(partition, &change_key(at)).await?;
+        }
+    }
+    Ok(())
 }

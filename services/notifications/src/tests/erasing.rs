@@ -4,12 +4,16 @@ use hearth_api::events::v1::{Envelope, notifications_fact};
 use hearth_engine::Commit;
 use hearth_engine::erasure::{Order, Stage};
 use hearth_kernel::{Capability, ErasureId, Owner, Service};
+use hearth_notifications_domain::limits::NOTICE_KEPT;
+use hearth_notifications_domain::notice;
 use hearth_ports::{Documents, Family, Log, Message, Position, Stream, Table};
 use prost::Message as _;
 
 use super::kit::{ANNA, CAMERA, HOME, Life, World, eventually, wants_to_hear_of_motion};
 use crate::MODULE;
+use crate::aggregates::Notice;
 use crate::app::erase::{self, Stores};
+use crate::app::own_call;
 use crate::app::owned::Owned;
 
 async fn page(world: &World, family: Family) -> Vec<Message> {
@@ -70,7 +74,7 @@ async fn erases(world: &World, life: &Life) {
         engine: app.engine.clone(),
         owned: Owned(std::sync::Arc::clone(&world.memory.documents) as _),
         timers: hearth_engine::Timers::new(
-            hearth_kernel::Service::Notifications,
+            Service::Notifications,
             std::sync::Arc::clone(&world.memory.documents) as _,
             std::sync::Arc::clone(&world.memory.clock),
         ),
@@ -159,4 +163,43 @@ async fn others_learn_ids_and_after_an_erasure_only_tombstones_are_left_of_the_e
     erases(&world, &life).await;
     life.end().await;
     only_tombstones_are_left(&world).await;
+}
+
+#[tokio::test]
+async fn after_its_time_nothing_of_a_notice_is_left_in_documents_not_even_when_it_was() {
+    let world = World::new();
+    let life = world.live().await;
+    wants_to_hear_of_motion(&life).await;
+    world.signal(CAMERA, Capability::MOTION, true, 5).await;
+    let inbox = &life.parts.inbox;
+    let shown = eventually("the inbox shows it", async || {
+        let page = inbox.page(ANNA, None, 10, false).await.expect("a page");
+        page.0.first().cloned()
+    })
+    .await;
+    // She read it, which is a second change.
+    let at = inbox.head().await.expect("a head");
+    let read = notice::Command::MarkRead { account: ANNA };
+    let call = own_call(&life.parts.app.engine, None, "test.read", &[b"once"]);
+    let (engine, now) = (&life.parts.app.engine, life.parts.app.engine.now());
+    let id = shown.slot.notice;
+    let done = engine.execute::<Notice, _>(&call, id, &read, async move |_| Ok(now));
+    done.await.expect("read");
+    eventually("both changes are rows", async || {
+        let changes = inbox.changes(ANNA, at).await.expect("changes");
+        (changes.len() == 1).then_some(())
+    })
+    .await;
+
+    world.clock.advance(NOTICE_KEPT);
+    world.clock.advance(std::time::Duration::from_secs(1));
+    eventually("no row is left", async || {
+        world.clock.advance(std::time::Duration::from_secs(60));
+        let rows = inbox
+            .view
+            .range(ANNA.as_bytes(), hearth_ports::Range::all(10));
+        rows.await.expect("rows").is_empty().then_some(())
+    })
+    .await;
+    life.end().await;
 }
