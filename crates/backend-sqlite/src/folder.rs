@@ -120,7 +120,8 @@ impl Stores {
         self.documents.expire(now).await
     }
 
-    /// Every file of data, keys and escrow there is now: what a search must look through. Blocks.
+    /// Every file of data, keys and escrow there is now: what a search must look through, in this order. A WAL comes
+    /// before its database, because a checkpoint moves bytes from one to the other and never back. Blocks.
     ///
     /// # Errors
     /// When a folder cannot be read.
@@ -130,7 +131,8 @@ impl Stores {
         for folder in [&folders.data, &folders.keys, &folders.escrow] {
             collect(folder, &mut files)?;
         }
-        files.sort();
+        let is_wal = |path: &PathBuf| path.to_string_lossy().ends_with("-wal");
+        files.sort_by_cached_key(|path| (!is_wal(path), path.clone()));
         Ok(files)
     }
 
@@ -161,9 +163,11 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
     for entry in entries {
         let entry = entry?;
         let path = entry.path();
-        if entry.file_type()?.is_dir() {
+        let kind = entry.file_type()?;
+        if kind.is_dir() {
             collect(&path, files)?;
-        } else {
+        } else if kind.is_file() || kind.is_symlink() {
+            // A socket or a pipe, such as an operator's admin port, holds nothing and cannot be read to an end.
             files.push(path);
         }
     }

@@ -27,14 +27,25 @@ impl EmbeddedFiles {
 
     fn roots(&self) -> [(&'static str, &Path); 3] {
         let folders = &self.folders;
-        [("data", &folders.data), ("keys", &folders.keys), ("escrow", &folders.escrow)]
+        [
+            ("data", &folders.data),
+            ("keys", &folders.keys),
+            ("escrow", &folders.escrow),
+        ]
     }
 
     fn named(&self, path: &Path) -> Option<StoredFile> {
         self.roots().into_iter().find_map(|(root, folder)| {
             let inside = path.strip_prefix(folder).ok()?.to_str()?;
-            let holds = if root == "data" { holding(inside) } else { Holding::Keys };
-            Some(StoredFile { name: format!("{root}/{inside}"), holds })
+            let holds = if root == "data" {
+                holding(inside)
+            } else {
+                Holding::Keys
+            };
+            Some(StoredFile {
+                name: format!("{root}/{inside}"),
+                holds,
+            })
         })
     }
 
@@ -66,7 +77,12 @@ impl StoredFiles for EmbeddedFiles {
     }
 
     fn files(&self) -> io::Result<Vec<StoredFile>> {
-        Ok(self.stores.files()?.iter().filter_map(|path| self.named(path)).collect())
+        let named = |path: &PathBuf| {
+            // A file that were passed over would be a hole in the proof.
+            let nameless = || io::Error::new(io::ErrorKind::InvalidData, "a name is no text");
+            self.named(path).ok_or_else(nameless)
+        };
+        self.stores.files()?.iter().map(named).collect()
     }
 
     fn open(&self, file: &StoredFile) -> io::Result<Box<dyn Read + Send>> {

@@ -150,7 +150,7 @@ async fn a_scrub_gives_the_room_of_what_is_gone_back_to_the_file_system() {
     }
     documents.scrub().await.unwrap();
     assert!(bytes() < full / 4, "{} of {full} bytes are left", bytes());
-    let conn = rusqlite::Connection::open(place.folder.path().join("documents.db")).unwrap();
+    let conn = Connection::open(place.folder.path().join("documents.db")).unwrap();
     let free: u32 = conn
         .pragma_query_value(None, "freelist_count", |row| row.get(0))
         .unwrap();

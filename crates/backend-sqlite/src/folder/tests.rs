@@ -231,3 +231,21 @@ async fn all_files_are_listed_and_are_for_this_user_only() {
     assert_eq!(page_bytes("series.db"), 8192);
     assert_eq!(page_bytes("log.db"), 4096);
 }
+
+#[tokio::test]
+async fn a_search_reads_each_wal_before_its_database_and_waits_for_no_socket() {
+    let place = Place::new();
+    let stores = place.open().unwrap();
+    let _socket =
+        std::os::unix::net::UnixListener::bind(place.folders.data.join("admin.sock")).unwrap();
+    let files = stores.files().unwrap();
+    let at = |name: &str| files.iter().position(|it| it.ends_with(name));
+    for name in ["log.db", "documents.db", "series.db"] {
+        // A checkpoint between the two would hide what it moves.
+        assert!(
+            at(&format!("{name}-wal")).unwrap() < at(name).unwrap(),
+            "{name}"
+        );
+    }
+    assert_eq!(at("admin.sock"), None);
+}
