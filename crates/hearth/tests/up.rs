@@ -1,7 +1,11 @@
 //! `hearth up` as the built program, as somebody meets it who starts it for the first time: what it makes, what it says
 //! in one line when it cannot start, what it logs, and how it ends.
 
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
