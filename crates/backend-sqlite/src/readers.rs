@@ -3,7 +3,7 @@
 //! Also where blocking work on plain files gets its permits and deadlines. Knows no table.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
 
 use hearth_ports::StoreError;
@@ -114,19 +114,75 @@ where
     F: FnOnce() -> Result<T, StoreError> + Send + 'static,
     T: Send + 'static,
 {
-    let under_way = Arc::new(AtomicBool::new(false));
-    let mark = Arc::clone(&under_way);
+    let stage = Arc::new(AtomicU8::new(WAITING));
+    let mark = Arc::clone(&stage);
     let result = blocking(permits, move || {
-        mark.store(true, Ordering::SeqCst);
+        // Who gave up was told that nothing was written, so nothing may be.
+        if !enter(&mark, BEGUN) {
+            return Err(too_late());
+        }
         let result = work();
-        mark.store(false, Ordering::SeqCst);
+        if result.is_err() {
+            mark.store(FAILED, Ordering::SeqCst);
+        }
         result
     })
     .await;
     match result {
-        Err(StoreError::Retryable(cause)) if under_way.load(Ordering::SeqCst) => {
+        Err(StoreError::Retryable(cause))
+            if !enter(&stage, ABANDONED) && stage.load(Ordering::SeqCst) == BEGUN =>
+        {
             Err(StoreError::Unknown(cause))
         }
         other => other,
+    }
+}
+
+const WAITING: u8 = 0;
+const BEGUN: u8 = 1;
+/// It ended, and its own error says how; one that did what it should stays [`BEGUN`] for who gave up.
+const FAILED: u8 = 2;
+const ABANDONED: u8 = 3;
+
+/// Leaves the first stage for another; only one side can.
+fn enter(stage: &AtomicU8, next: u8) -> bool {
+    stage
+        .compare_exchange(WAITING, next, Ordering::SeqCst, Ordering::SeqCst)
+        .is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_write_that_was_given_up_before_it_began_never_begins() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .max_blocking_threads(1)
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            // The one thread is busy, so the write has its permit and waits.
+            let (release, held) = std::sync::mpsc::channel::<()>();
+            let busy = tokio::task::spawn_blocking(move || held.recv());
+            let permits = Arc::new(Semaphore::new(1));
+            let written = Arc::new(AtomicU8::new(0));
+            let mark = Arc::clone(&written);
+            let work = move || Ok(mark.store(1, Ordering::SeqCst));
+            let write = blocking_write(&permits, work);
+            let later = async {
+                tokio::task::yield_now().await;
+                tokio::time::advance(DEADLINE * 2).await;
+            };
+            let (answer, ()) = tokio::join!(write, later);
+            assert!(matches!(answer, Err(StoreError::Retryable(_))));
+            drop(release);
+            let _ = busy.await.unwrap();
+            // It comes to its turn, and gives its permit back.
+            let _permit = permits.acquire().await.unwrap();
+            assert_eq!(written.load(Ordering::SeqCst), 0);
+        });
     }
 }
