@@ -33,6 +33,27 @@ impl Bundle {
         out
     }
 
+    /// The same columns in bundles of about that many bytes at most. A column that is longer is alone.
+    pub(crate) fn parts(self, most: usize) -> Vec<Self> {
+        let mut parts: Vec<Self> = Vec::new();
+        let mut room = 0;
+        for (capability, bytes) in self.columns {
+            let length = bytes.len() + 6;
+            match parts.last_mut() {
+                Some(part) if length <= room => {
+                    room -= length;
+                    part.columns.push((capability, bytes));
+                }
+                _ => {
+                    room = most.saturating_sub(length);
+                    let columns = vec![(capability, bytes)];
+                    parts.push(Self { columns });
+                }
+            }
+        }
+        parts
+    }
+
     /// The bundle of these bytes.
     ///
     /// # Errors
@@ -70,6 +91,15 @@ mod tests {
         fn comes_back(columns in prop::collection::vec((any::<u16>(), prop::collection::vec(any::<u8>(), 0..20)), 0..6)) {
             let bundle = Bundle { columns };
             prop_assert_eq!(Bundle::decode(&bundle.encode()).unwrap(), bundle);
+        }
+
+        #[test]
+        fn parts_hold_everything_in_order(columns in prop::collection::vec((any::<u16>(), prop::collection::vec(any::<u8>(), 0..40)), 0..12)) {
+            let bundle = Bundle { columns };
+            let parts = bundle.clone().parts(64);
+            prop_assert!(parts.iter().all(|it| it.columns.len() == 1 || it.encode().len() <= 65));
+            let joined: Vec<_> = parts.into_iter().flat_map(|it| it.columns).collect();
+            prop_assert_eq!(joined, bundle.columns);
         }
 
         #[test]

@@ -12,7 +12,7 @@ use hearth_readings::{DayRollups, Level, Rollup};
 
 use super::bundle::Bundle;
 use super::manifest::{Manifest, Name};
-use super::period::{Period, expires, rolled, span_days, span_end};
+use super::period::{Period, expires, rolled, shared, span_days, span_end};
 use super::samples::Samples;
 use super::store::{Store, Versioned};
 use super::{DENSE, HistoryError};
@@ -25,6 +25,9 @@ const PAGE: usize = 256;
 /// Sparse readings that are kept for a shorter time have rollups beside them: years are asked for, and the readings are
 /// gone by then. Of what is kept longer the readings themselves are as small as rollups would be.
 const ROLLED_UP_BELOW_DAYS: u16 = 365;
+/// Bytes of sparse readings that share a row: a store that keeps rows in pages keeps one of this size inside a page, and
+/// would spend most of another on the rest of a longer one.
+const PART: usize = 1_800;
 /// Bits of a generation below the fence.
 const COUNTER_BITS: u32 = 24;
 
@@ -227,7 +230,7 @@ impl Compactor {
         Ok(())
     }
 
-    /// The chunk that all sparse capabilities of a device share for a span of days, which ends with the place's day.
+    /// The parts that all sparse capabilities of a device share for a span of days, which ends with the place's day.
     async fn span(
         &self,
         round: &mut Round,
@@ -236,10 +239,11 @@ impl Compactor {
     ) -> Result<(), HistoryError> {
         let days = span_days(place.class);
         let mut all: BTreeMap<Capability, Samples> = BTreeMap::new();
-        if let Some(old) = round.find(place, 0)
-            && let Some(bundle) = self.replace(round, &old).await?
-        {
-            for (number, column) in &bundle.columns {
+        let here = |it: &Name| it.class == place.class && it.day == place.day;
+        let olds: Vec<Name> = round.manifest.shared(place.device).filter(here).collect();
+        for old in olds {
+            let bundle = self.replace(round, &old).await?;
+            for (number, column) in bundle.iter().flat_map(|it| &it.columns) {
                 let samples = all.entry(Capability::from_stored(*number)).or_default();
                 samples.extend_encoded(column, u16::from(days))?;
             }
@@ -282,8 +286,16 @@ impl Compactor {
         if place.class.days() < ROLLED_UP_BELOW_DAYS && !rollups.columns.is_empty() {
             self.span_rollups(round, place, &rollups).await?;
         }
-        self.put_chunk(round, place, 0, &bundle, expires(last, place.class))
-            .await
+        let end = expires(last, place.class);
+        for (part, bundle) in bundle.parts(PART).into_iter().enumerate() {
+            let capability = shared(part);
+            let place = Place {
+                capability,
+                ..place
+            };
+            self.put_chunk(round, place, 0, &bundle, end).await?;
+        }
+        Ok(())
     }
 
     /// The rollups by the hour of a span's sparse capabilities, a column for each capability and day.

@@ -11,13 +11,13 @@ use hearth_ports::{ChunkKey, SegmentKey};
 use prost::Message;
 
 use super::HistoryError;
-use super::period::Period;
+use super::period::{Period, shared};
 
 /// A stored chunk, within its home and period.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Name {
     pub(crate) device: DeviceId,
-    /// [`Capability::MANY`] for all sparse ones of the device.
+    /// A number that no capability has for a part of all sparse ones of the device.
     pub(crate) capability: Capability,
     pub(crate) class: RetentionClass,
     /// Its day within the period; of a span, the last.
@@ -103,6 +103,23 @@ impl Manifest {
             days.entry(*day).or_default().extend(keys);
         }
         days
+    }
+
+    /// The parts that hold sparse readings of a device.
+    pub(crate) fn shared(&self, device: DeviceId) -> impl Iterator<Item = Name> {
+        let name = |capability, class, (day, window, generation)| Name {
+            device,
+            capability,
+            class,
+            day,
+            window,
+            generation,
+        };
+        let first = name(shared(0), RetentionClass::Days7, (0, 0, 0));
+        let last = (u8::MAX, u32::MAX, u64::MAX);
+        let last = name(shared(usize::MAX), RetentionClass::Rollups, last);
+        let parts = self.chunks.range(first..=last).copied();
+        parts.filter(|it| it.window == 0 && it.class != RetentionClass::Rollups)
     }
 
     /// Whether something is still to be deleted.

@@ -40,7 +40,7 @@ pub(crate) const fn span_days(class: RetentionClass) -> u8 {
         RetentionClass::Days7 => 1,
         RetentionClass::Days30 => 4,
         RetentionClass::Days90 => 7,
-        RetentionClass::Days400 | RetentionClass::Years5 | RetentionClass::Rollups => 28,
+        RetentionClass::Days400 | RetentionClass::Years5 | RetentionClass::Rollups => 14,
     }
 }
 
@@ -50,6 +50,14 @@ pub(crate) const fn span_end(offset: u8, class: RetentionClass) -> u8 {
     let days = span_days(class);
     offset - offset % days + days - 1
 }
+
+/// Under which capability a part of a device's sparse readings stands: a number that no capability has.
+pub(crate) fn shared(part: usize) -> Capability {
+    Capability::from_stored(u16::try_from(part).unwrap_or(MOST_SHARED).min(MOST_SHARED))
+}
+
+/// The greatest number of a part; a device has at most 64 capabilities. The catalogue begins at 101.
+const MOST_SHARED: u16 = 99;
 
 /// Under which capability the rollups of all sparse readings of a class stand: a number that no capability has. Spans of
 /// two classes may begin on one day, so they must not share a key.

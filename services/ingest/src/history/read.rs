@@ -147,7 +147,7 @@ impl Reader {
         let manifest = self.store.manifest(query.home, period).await?.manifest;
         let now = self.clock.now();
         let mut sparse = Samples::default();
-        for name in named(&manifest, query.device, Capability::MANY) {
+        for name in manifest.shared(query.device) {
             let Some(bundle) = self.store.named(query.home, period, &name, now).await? else {
                 continue;
             };
