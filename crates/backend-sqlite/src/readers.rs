@@ -170,7 +170,10 @@ mod tests {
             let permits = Arc::new(Semaphore::new(1));
             let written = Arc::new(AtomicU8::new(0));
             let mark = Arc::clone(&written);
-            let work = move || Ok(mark.store(1, Ordering::SeqCst));
+            let work = move || {
+                mark.store(1, Ordering::SeqCst);
+                Ok(())
+            };
             let write = blocking_write(&permits, work);
             let later = async {
                 tokio::task::yield_now().await;
