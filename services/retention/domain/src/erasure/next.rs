@@ -44,9 +44,16 @@ pub enum Next {
 #[must_use]
 pub fn next(state: &State, now: Timestamp) -> Next {
     let cancelled = state.cancelled_at.map(|at| at.plus(limits::CANCELLED));
-    let proved = state.bytes_gone.as_ref().map(|(_, at)| at.plus(limits::LEDGER));
+    let proved = state
+        .bytes_gone
+        .as_ref()
+        .map(|(_, at)| at.plus(limits::LEDGER));
     if let Some(end) = cancelled.or(proved) {
-        return if now < end { Next::Wait(end) } else { Next::Forget };
+        return if now < end {
+            Next::Wait(end)
+        } else {
+            Next::Forget
+        };
     }
     if state.request.is_none() {
         return Next::Nothing;
