@@ -52,12 +52,7 @@ pub(crate) async fn run(args: &RebuildArgs) -> Result<Shown, Exit> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let folders = args.folder.folders();
     let ports = Ports::embedded(&stores, &folders, Arc::new(NoMail), clock);
-    let installation = Box::pin(Installation::start(
-        ports,
-        &config,
-        &folders.data.with_extension("tls"),
-    ))
-    .await?;
+    let installation = Box::pin(Installation::start(ports, &config, &folders.tls())).await?;
     let outcome = match installation.ready().await {
         Ok(()) => rebuild(installation.views(), args.view.as_deref()).await,
         Err(exit) => Err(exit),

@@ -68,7 +68,7 @@ impl Stage {
         let outbound = smtp::outbound(&self.config.smtp)?;
         let ports = Ports::embedded(&stores, &self.folders, outbound, Arc::clone(&clock));
         let files = Arc::clone(&ports.files);
-        let tls = self.folders.data.with_extension("tls");
+        let tls = self.folders.tls();
         let installation = Box::pin(Installation::start(ports, &self.config, &tls)).await?;
         maintenance::start(&files, &clock, installation.tasks());
         installation.ready().await?;
