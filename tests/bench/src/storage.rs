@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use hearth_api::ingest::v1 as ingest;
 use hearth_api::ingest::v1::readings_service_client::ReadingsServiceClient;
 use hearth_api::types::v1::{Capability, DataFamily, Interval, RetentionChoice, RetentionClass};
-use hearth_kernel::Timestamp;
+use hearth_kernel::{HomeId, Timestamp};
 use hearth_ports::Clock;
 use hearth_testkit::hub::{self, id_bytes, wire_time};
 use hearth_testkit::person::request_id;
@@ -50,10 +50,17 @@ type Reading = (Capability, i64, f64);
 pub(crate) async fn measure(report: &mut Report) -> Result<()> {
     let now = Sandbox::start().await.clock.now().day().start();
     let year = meters(now)?;
-    let meters = stored("meters by the hour, 365 days", &year, report).await?;
+    let mut meters = stored("meters by the hour, 365 days, 1 home", 1, &year, report).await?;
+    meters.person.sign_in_again().await;
     queries(&meters, now, report).await?;
-    let room = room(now);
-    stored("a room by the minute, 30 days", &room, report).await?;
+    stored("meters by the hour, 365 days, 20 homes", 20, &year, report).await?;
+    stored(
+        "a room by the minute, 30 days, 1 home",
+        1,
+        &room(now),
+        report,
+    )
+    .await?;
     Ok(())
 }
 
@@ -65,10 +72,65 @@ struct Stored {
     device: String,
 }
 
-/// Sends the readings as a hub, lets them be compacted, and weighs the file.
-async fn stored(what: &str, readings: &[Reading], report: &mut Report) -> Result<Stored> {
+/// Sends the readings as the hub of each home, lets them be compacted, and weighs the file.
+async fn stored(
+    what: &str,
+    homes: u32,
+    readings: &[Reading],
+    report: &mut Report,
+) -> Result<Stored> {
     let sandbox = Sandbox::start().await;
-    let person = sandbox.person("anna").await;
+    let mut people = Vec::new();
+    for number in 0..homes {
+        let person = sandbox.person(&format!("person{number}")).await;
+        people.push(sent(&sandbox, person, readings).await?);
+    }
+    let count = u32::try_from(readings.len())? * homes;
+    let before = live_bytes(&sandbox.data())?;
+    let series = &sandbox.installation().ports().series;
+    let ids: Vec<HomeId> = people
+        .iter()
+        .filter_map(|(_, home, _)| home.parse().ok())
+        .collect();
+    sandbox
+        .until("compaction", async || {
+            sandbox.clock.advance(Duration::from_secs(3 * 3600));
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            for home in &ids {
+                if !series.segment_days(*home, 1).await.ok()?.is_empty() {
+                    return None;
+                }
+            }
+            Some(())
+        })
+        .await;
+    sandbox
+        .installation()
+        .ports()
+        .files
+        .scrub(sandbox.clock.now())
+        .await?;
+    let after = live_bytes(&sandbox.data())?;
+    report.line(
+        &format!("bytes on disk for each of {count} readings, {what}"),
+        format!("{:.2} B compacted", after / f64::from(count)),
+        &format!("{:.2} B before compaction", before / f64::from(count)),
+    );
+    let (person, home, device) = people.swap_remove(0);
+    Ok(Stored {
+        _sandbox: sandbox,
+        person,
+        home,
+        device,
+    })
+}
+
+/// One person's home with one meter, and its readings, durable.
+async fn sent(
+    sandbox: &Sandbox,
+    person: Person,
+    readings: &[Reading],
+) -> Result<(Person, String, String)> {
     let home = person.home("House").await;
     keep_long(&person, &home).await?;
     let mut capabilities: Vec<Capability> = readings.iter().map(|reading| reading.0).collect();
@@ -94,41 +156,7 @@ async fn stored(what: &str, readings: &[Reading], report: &mut Report) -> Result
         }
     }
     stream.durable_through(sent).await?;
-    let home_id = home.parse()?;
-    let count = u32::try_from(readings.len())?;
-    let before = live_bytes(&sandbox.data())?;
-    let series = &sandbox.installation().ports().series;
-    // Two looks of the compactor: one that compacts, one after what was replaced may go.
-    sandbox
-        .until("compaction", async || {
-            sandbox.clock.advance(Duration::from_secs(3 * 3600));
-            tokio::time::sleep(Duration::from_millis(200)).await;
-            series
-                .segment_days(home_id, 10)
-                .await
-                .ok()?
-                .is_empty()
-                .then_some(())
-        })
-        .await;
-    sandbox
-        .installation()
-        .ports()
-        .files
-        .scrub(sandbox.clock.now())
-        .await?;
-    let after = live_bytes(&sandbox.data())?;
-    report.line(
-        &format!("bytes on disk for each of {count} readings, {what}"),
-        format!("{:.2} B compacted", after / f64::from(count)),
-        &format!("{:.2} B before compaction", before / f64::from(count)),
-    );
-    Ok(Stored {
-        _sandbox: sandbox,
-        person,
-        home,
-        device,
-    })
+    Ok((person, home, device))
 }
 
 async fn keep_long(person: &Person, home: &str) -> Result<()> {
