@@ -86,7 +86,6 @@ async fn stored(
         people.push(sent(&sandbox, person, readings).await?);
     }
     let count = u32::try_from(readings.len())? * homes;
-    let before = live_bytes(&sandbox.data())?;
     let series = &sandbox.installation().ports().series;
     let ids: Vec<HomeId> = people
         .iter()
@@ -114,7 +113,7 @@ async fn stored(
     report.line(
         &format!("bytes on disk for each of {count} readings, {what}"),
         format!("{:.2} B compacted", after / f64::from(count)),
-        &format!("{:.2} B before compaction", before / f64::from(count)),
+        "Gorilla 1.37, Prometheus 1 to 2, rows 25 to 31",
     );
     let (person, home, device) = people.swap_remove(0);
     Ok(Stored {
