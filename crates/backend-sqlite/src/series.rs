@@ -29,8 +29,7 @@ const SWEEP_ROWS: i64 = 2_000;
 
 const SHAPE: Shape = Shape {
     name: "series-writer",
-    // A chunk is 1.5 to 2 KB, and a row of up to 2,030 bytes stays inside such a page. Pages of half the size would
-    // keep 1,002 and spend a page of their own on the rest of each chunk: 7 bytes per reading instead of 2.9.
+    // A chunk is 1.5 to 3 KB: three to five share such a page. Of smaller pages more would stay empty.
     page_bytes: 8 << 10,
     writer_kib: 4 << 10,
     reader_kib: 1 << 10,
