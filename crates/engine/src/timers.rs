@@ -2,10 +2,14 @@
 //!
 //! A timer is a row, put at the position of the message that asked for it, so setting it again changes
 //! nothing. It is fired at least once and then deleted at that same position; what it does must carry a
-//! commit id that the timer's id decides.
+//! commit id that the timer's id decides. How many fire at once, and what becomes of one that fails or hangs,
+//! is decided in [`round`].
+
+mod round;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -20,8 +24,8 @@ use crate::consumer::ConsumeError;
 const TABLE: Table = Table("engine_timers");
 /// Timers per look.
 const PAGE: usize = 256;
-/// Another process may have set a timer: look at least so often.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How long firing one timer may take: a mail relay that hangs has been given up by then (30 s), and the outcome noted.
+const FIRE_WITHIN: Duration = Duration::from_secs(60);
 
 /// A timer that is due.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,11 +41,34 @@ pub struct Timer {
 /// What is done when a timer fires.
 #[async_trait]
 pub trait Fire: Send + Sync + 'static {
-    /// Does it; may be asked again for the same timer.
+    /// Does it; may be asked again for the same timer, and is dropped at an await when it takes longer than a minute.
     ///
     /// # Errors
     /// `Retry` fires it again later, `Poison` drops it with an alarm.
     async fn fire(&self, timer: &Timer) -> Result<(), ConsumeError>;
+
+    /// Timers of one lane fire one after the other in the order of their times, and one that has to be fired again
+    /// holds up its lane; lanes do not wait for each other. Each id is a lane unless this says otherwise.
+    fn lane(&self, timer: &Timer) -> Uuid {
+        timer.id
+    }
+}
+
+/// How the timers of a process stand; counted since it started, or at its last look.
+#[derive(Debug, Default)]
+pub struct TimerFacts {
+    /// Timers that were due and not done at the last look, whether they are being fired or wait to be fired again.
+    pub late: AtomicU64,
+    /// The time of the oldest of them in microseconds; 0 when there is none.
+    pub oldest_due: AtomicI64,
+    /// Timers that are being fired.
+    pub firing: AtomicU64,
+    /// Firings that were done.
+    pub done: AtomicU64,
+    /// Firings that failed, or took too long, and come again.
+    pub again: AtomicU64,
+    /// Timers that were dropped.
+    pub dropped: AtomicU64,
 }
 
 /// The timers of one service. Cheap to clone.
@@ -51,6 +78,8 @@ pub struct Timers {
     documents: Arc<dyn Documents>,
     clock: Arc<dyn Clock>,
     changed: Arc<Notify>,
+    fire_within: Duration,
+    facts: Arc<TimerFacts>,
 }
 
 impl Timers {
@@ -62,7 +91,22 @@ impl Timers {
             documents,
             clock,
             changed: Arc::default(),
+            fire_within: FIRE_WITHIN,
+            facts: Arc::default(),
         }
+    }
+
+    /// The same with another bound on firing one timer, instead of a minute.
+    #[must_use]
+    pub const fn fire_within(mut self, period: Duration) -> Self {
+        self.fire_within = period;
+        self
+    }
+
+    /// How they stand, as of [`Self::run`] in this process.
+    #[must_use]
+    pub const fn facts(&self) -> &Arc<TimerFacts> {
+        &self.facts
     }
 
     fn partition(&self) -> Vec<u8> {
@@ -120,65 +164,12 @@ impl Timers {
         }
     }
 
-    /// Fires what is due until something fails; supervise it.
+    /// Fires what is due until something fails; supervise it. At most 16 at once, each with a deadline.
     ///
     /// # Errors
-    /// When the store fails.
+    /// When the store fails; what is being fired then is waited for.
     pub async fn run(&self, handler: &dyn Fire) -> Result<(), StoreError> {
-        loop {
-            let now = self.clock.now();
-            self.fire_due(now, handler).await?;
-            let next = self.next_due(now).await?;
-            let look = now.plus(LOOK_EVERY);
-            tokio::select! {
-                () = self.clock.sleep_until(next.unwrap_or(look).min(look)) => {}
-                () = self.changed.notified() => {}
-            }
-        }
-    }
-
-    /// Fires everything that is due, each once: one that cannot be done now keeps none behind it waiting.
-    async fn fire_due(&self, now: Timestamp, handler: &dyn Fire) -> Result<(), StoreError> {
-        let mut range = Range {
-            until: Some(key(now.plus(Duration::from_micros(1)), Uuid::nil())),
-            ..Range::all(PAGE)
-        };
-        loop {
-            let due = self
-                .documents
-                .range(TABLE, &self.partition(), range.clone())
-                .await?;
-            for row in &due {
-                let Some((due, id)) = read_key(&row.key) else {
-                    continue;
-                };
-                let timer = Timer {
-                    due,
-                    id,
-                    task: row.value.clone(),
-                };
-                match handler.fire(&timer).await {
-                    Ok(()) => {}
-                    Err(ConsumeError::Retry(why)) => {
-                        tracing::warn!(service = %self.service, error = %why, "timer not done, firing again");
-                        continue;
-                    }
-                    Err(ConsumeError::Poison(why)) => {
-                        tracing::error!(service = %self.service, error = %why, "timer dropped");
-                    }
-                }
-                self.documents
-                    .delete(TABLE, &self.partition(), &row.key, row.stamp)
-                    .await?;
-            }
-            match due.last() {
-                // The smallest key behind the last one.
-                Some(last) if due.len() == PAGE => {
-                    range.from = Some([&last.key[..], &[0]].concat())
-                }
-                _ => return Ok(()),
-            }
-        }
+        round::run(self, handler).await
     }
 
     /// The first timer after `now`.
@@ -241,3 +232,6 @@ fn read_key(key: &[u8]) -> Option<(Timestamp, Uuid)> {
         Uuid::from_slice(id).ok()?,
     ))
 }
+
+#[cfg(test)]
+mod tests;
