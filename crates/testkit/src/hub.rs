@@ -9,6 +9,7 @@ use hearth_api::ingest::v1 as ingest;
 use hearth_api::ingest::v1::devices_service_client::DevicesServiceClient;
 use hearth_api::ingest::v1::hubs_service_client::HubsServiceClient;
 use hearth_api::ingest::v1::ingest_service_client::IngestServiceClient;
+use hearth_api::ingest::v1::reading::Value;
 use hearth_api::ingest::v1::{ingest_request, ingest_response};
 use hearth_api::types::v1::Capability;
 use hearth_kernel::Timestamp;
@@ -242,6 +243,9 @@ pub async fn device(admin: &Person, home: &str, name: &str, capabilities: &[Capa
         .device_id
 }
 
+/// What a hub observed: device, capability, microseconds, value.
+pub type Reading = ([u8; 16], Capability, i64, Value);
+
 /// A batch of numbers in columns: (device, capability, microseconds, value), in the order of their times.
 #[must_use]
 pub fn numbers(
@@ -249,6 +253,16 @@ pub fn numbers(
     sequence: u64,
     readings: &[([u8; 16], Capability, i64, f64)],
 ) -> ingest::Batch {
+    let readings: Vec<Reading> = readings
+        .iter()
+        .map(|&(device, capability, at, value)| (device, capability, at, Value::Number(value)))
+        .collect();
+    columns(stream_id, sequence, &readings)
+}
+
+/// A batch of any readings in columns.
+#[must_use]
+pub fn columns(stream_id: [u8; 16], sequence: u64, readings: &[Reading]) -> ingest::Batch {
     let mut devices: Vec<[u8; 16]> = Vec::new();
     let mut measures: BTreeMap<([u8; 16], i32), u32> = BTreeMap::new();
     let mut columns = ingest::Columns::default();
@@ -259,14 +273,8 @@ pub fn numbers(
         let measure = *measures
             .entry((*device, (*capability).into()))
             .or_insert_with(|| {
-                let index = devices
-                    .iter()
-                    .position(|it| it == device)
-                    .unwrap_or_else(|| {
-                        devices.push(*device);
-                        devices.len() - 1
-                    });
-                columns.measure_device.push(u32::try_from(index).unwrap());
+                let device = index_of(&mut devices, device);
+                columns.measure_device.push(device);
                 columns
                     .measure_capability
                     .push(i32::from(*capability).unsigned_abs());
@@ -275,14 +283,52 @@ pub fn numbers(
         columns.measure.push(measure);
         columns.time_delta.push(at - last);
         last = *at;
-        columns.numbers.push(*value);
+        match value {
+            Value::Number(value) => columns.numbers.push(*value),
+            Value::Integer(value) => columns.integers.push(*value),
+            Value::Flag(value) => columns.flags.push(*value),
+            Value::Text(value) => {
+                let code = index_of(&mut columns.texts, value);
+                columns.text.push(code);
+            }
+        }
     }
     columns.devices = devices.concat().into();
+    batch(stream_id, sequence, ingest::batch::Body::Columns(columns))
+}
+
+/// A batch of any readings in rows.
+#[must_use]
+pub fn rows(stream_id: [u8; 16], sequence: u64, readings: &[Reading]) -> ingest::Batch {
+    let readings = readings
+        .iter()
+        .map(|(device, capability, at, value)| ingest::Reading {
+            device_id: device.to_vec().into(),
+            capability: (*capability).into(),
+            observed_at: Some(wire_time(Timestamp::from_micros(*at))),
+            value: Some(value.clone()),
+        })
+        .collect();
+    let rows = ingest::Rows { readings };
+    batch(stream_id, sequence, ingest::batch::Body::Rows(rows))
+}
+
+fn batch(stream_id: [u8; 16], sequence: u64, body: ingest::batch::Body) -> ingest::Batch {
     ingest::Batch {
         stream_id: stream_id.to_vec().into(),
         sequence,
-        body: Some(ingest::batch::Body::Columns(columns)),
+        body: Some(body),
     }
+}
+
+/// Where it stands in a dictionary, which it enters if it is not there.
+fn index_of<T: Clone + PartialEq>(dictionary: &mut Vec<T>, item: &T) -> u32 {
+    let known = dictionary.iter().position(|it| it == item);
+    let index = known.unwrap_or_else(|| {
+        dictionary.push(item.clone());
+        dictionary.len() - 1
+    });
+    u32::try_from(index).unwrap()
 }
 
 /// A time as the API spells it.

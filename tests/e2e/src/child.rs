@@ -6,6 +6,8 @@ use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use hearth_kernel::Timestamp;
+use hearth_ports::{Clock, SystemClock};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child as Process, ChildStdin, Command};
 use tokio::sync::watch;
@@ -24,6 +26,8 @@ pub struct Child {
     address: String,
     mails: Arc<Mutex<VecDeque<(String, String)>>>,
     advanced: watch::Sender<u64>,
+    /// The answers to [`Child::uncompacted`]: how many there were, and the last one.
+    uncompacted: watch::Sender<(u64, usize)>,
     /// How long the last start took, from the call to readiness.
     pub started_in: Duration,
 }
@@ -40,6 +44,7 @@ impl Child {
             address: String::new(),
             mails: Arc::default(),
             advanced: watch::Sender::new(0),
+            uncompacted: watch::Sender::new((0, 0)),
             started_in: Duration::ZERO,
         }
     }
@@ -63,12 +68,18 @@ impl Child {
         let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
         let (ready, mut address) = watch::channel(String::new());
         let (mails, advanced) = (Arc::clone(&self.mails), self.advanced.clone());
+        let uncompacted = self.uncompacted.clone();
         tokio::spawn(async move {
             while let Ok(Some(line)) = lines.next_line().await {
                 let words: Vec<&str> = line.split(' ').collect();
                 match words[..] {
                     ["ready", address] => drop(ready.send(address.to_owned())),
                     ["advanced"] => advanced.send_modify(|count| *count += 1),
+                    ["uncompacted", days] => {
+                        let days = days.parse().unwrap();
+                        uncompacted
+                            .send_modify(|(count, last)| (*count, *last) = (*count + 1, days));
+                    }
                     ["mail", to, text] => mails.lock().unwrap().push_back((unhex(to), unhex(text))),
                     _ => {}
                 }
@@ -90,16 +101,39 @@ impl Child {
         }
     }
 
+    /// Its time.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        SystemClock.now().plus(self.ahead)
+    }
+
+    /// How many days of a home that are over still have segments: what the compactor has left to do or to sweep away.
+    pub async fn uncompacted(&mut self, home: &str) -> usize {
+        let mut answers = self.uncompacted.subscribe();
+        let before = answers.borrow_and_update().0;
+        self.say(&format!("uncompacted {home}\n")).await;
+        let answered = answers.wait_for(|(count, _)| *count > before);
+        let found = tokio::time::timeout(PATIENCE, answered).await;
+        found.expect("it does not answer").unwrap().1
+    }
+
+    async fn say(&mut self, line: &str) {
+        let (_, stdin) = self.process.as_mut().expect("it runs");
+        stdin.write_all(line.as_bytes()).await.unwrap();
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
     /// Lets time pass for it.
     pub async fn advance(&mut self, by: Duration) {
         let mut advanced = self.advanced.subscribe();
         let before = *advanced.borrow_and_update();
         self.ahead += by;
-        let (_, stdin) = self.process.as_mut().expect("it runs");
-        stdin
-            .write_all(format!("advance {}\n", by.as_secs()).as_bytes())
-            .await
-            .unwrap();
+        self.say(&format!("advance {}\n", by.as_secs())).await;
         let moved = advanced.wait_for(|count| *count > before);
         tokio::time::timeout(PATIENCE, moved)
             .await

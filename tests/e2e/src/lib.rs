@@ -10,5 +10,6 @@
 
 pub mod child;
 pub mod coverage;
+pub mod cut;
 pub mod dynamic;
 pub mod random;

@@ -46,6 +46,13 @@ impl Random {
         &list[self.below(list.len())]
     }
 
+    /// The same things in another order (Fisher and Yates).
+    pub fn shuffle<T>(&mut self, list: &mut [T]) {
+        for end in (1..list.len()).rev() {
+            list.swap(end, self.below(end + 1));
+        }
+    }
+
     /// Some bytes.
     pub fn bytes(&mut self, at_most: usize) -> Vec<u8> {
         let length = self.below(at_most + 1);

@@ -1,7 +1,7 @@
 //! An installation to be killed: embedded, in a process of its own, on a clock that its parent moves.
 //!
 //! It differs from `hearth up` in its clock and in where mails go: one line each on stdout. The parent
-//! writes `advance SECONDS` on stdin. Arguments: the data folder, and how far the clock is ahead, in seconds.
+//! writes `advance SECONDS`, or `uncompacted HOME`, on stdin. Arguments: the data folder, and how far the clock is ahead, in seconds.
 
 #![expect(clippy::print_stdout, reason = "stdout is how it talks to its parent")]
 
@@ -13,8 +13,11 @@ use async_trait::async_trait;
 use hearth::installation::Folders;
 use hearth::{Installation, Ports};
 use hearth_host::Config;
-use hearth_ports::{AdjustableClock, Clock, Mail, Outbound, OutboundError};
+use hearth_ports::{AdjustableClock, Clock, Mail, Outbound, OutboundError, Series};
 use tokio::io::{AsyncBufReadExt, BufReader};
+
+/// How long a day is over before it is compacted.
+const SETTLE: Duration = Duration::from_secs(600);
 
 /// Prints mails: address and text, hexadecimal, so that each is one line.
 struct Printed;
@@ -65,6 +68,12 @@ async fn run(data: PathBuf, ahead: Duration) -> Result<(), Box<dyn std::error::E
         if let Some(seconds) = line.strip_prefix("advance ") {
             clock.advance(Duration::from_secs(seconds.parse()?));
             println!("advanced");
+        }
+        if let Some(home) = line.strip_prefix("uncompacted ") {
+            let days = stores.series.segment_days(home.parse()?, 10_000).await?;
+            let now = clock.now();
+            let over = days.iter().filter(|day| day.end().plus(SETTLE) <= now);
+            println!("uncompacted {}", over.count());
         }
     }
     // The parent is gone.
