@@ -4,6 +4,8 @@
 //! Messages are handled at least once: the mark is written after the handling. A handler is idempotent
 //! because its rows carry the message's position as stamp, or its commands a commit id that the message decides.
 
+mod release;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -194,8 +196,10 @@ impl<C: Consume> Consumer<C> {
             );
         }
         let mut unmarked: BTreeMap<Stream, (Position, u32)> = BTreeMap::new();
+        let mut releases = release::Look::default();
         loop {
-            let next = if unmarked.is_empty() {
+            self.release_asked(&parking, &parked, &mut releases).await?;
+            let next = if unmarked.is_empty() && parked.is_empty() {
                 tails.next().await
             } else {
                 match tokio::time::timeout(MARK_IDLE, tails.next()).await {
