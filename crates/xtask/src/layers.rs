@@ -67,7 +67,8 @@ const TABLE: &[(&str, &[&str])] = &[
     ),
     ("crates/hearth", &["*"]),
     ("crates/testkit", &["*"]),
-    ("crates/xtask", &[]),
+    ("crates/servers", &[]),
+    ("crates/xtask", &["crates/servers"]),
     ("tests/*", &["*"]),
     ("services/*/domain", &["crates/kernel"]),
 ];

@@ -11,6 +11,7 @@ mod inventory;
 mod layers;
 mod proto;
 mod reasons;
+mod servers;
 mod suites;
 mod terminal;
 mod tidy;
@@ -57,6 +58,12 @@ enum Command {
         /// Writes nothing; fails when the file is stale or a field has no label.
         #[arg(long)]
         check: bool,
+    },
+    /// The real servers that some tests need.
+    Servers {
+        /// What to do with them.
+        #[command(subcommand)]
+        action: servers::Action,
     },
     /// Runs every test that needs no other server, and names the suites it skipped.
     Test {
@@ -106,6 +113,7 @@ fn run(command: Command, workspace: &Workspace) -> Result<bool> {
             inventory::write(workspace)?;
             terminal::report("inventory", inventory::problems(workspace))
         }
+        Command::Servers { action } => servers::run(&action)?,
         Command::Test { strict, arguments } => suites::run(workspace, strict, &arguments)?,
         Command::Bench { arguments } => bench::run(workspace, &arguments)?,
         Command::Ci { strict } => ci::run(workspace, strict)?,
