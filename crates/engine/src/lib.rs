@@ -7,6 +7,7 @@
 pub mod aggregate;
 pub mod cache;
 pub mod call;
+pub mod checkpoint;
 pub mod consumer;
 pub mod envelope;
 pub mod erasure;
@@ -30,6 +31,7 @@ pub mod watermark;
 pub use aggregate::{Aggregate, CodecError, EncodedEvent, Life, Stored};
 pub use cache::{FactCache, Stale};
 pub use call::{Actor, Call, Outcome};
+pub use checkpoint::Checkpoints;
 pub use consumer::{Consume, ConsumeError, Consumer};
 pub use envelope::{Commit, CommitKind, StoredEvent};
 pub use erasure::{Erased, Eraser, ErasersMismatch, Erasures, Follower};

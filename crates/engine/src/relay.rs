@@ -19,6 +19,7 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::aggregate::CodecError;
+use crate::checkpoint::is_checkpoints;
 use crate::envelope::Commit;
 use crate::parking::{Parked, Parking};
 use crate::stamp::{Progress, Stamp};
@@ -256,6 +257,10 @@ impl Relay {
         int: &mut TargetStream,
         state: &mut TargetStream,
     ) -> Result<(), RelayError> {
+        if is_checkpoints(&message.subject) {
+            // The engine's own: it tells others nothing, and no publisher knows it.
+            return Ok(());
+        }
         let commit = Commit::read(&message.bytes)?;
         let facts = PublishedFacts {
             log: Arc::clone(&self.log),

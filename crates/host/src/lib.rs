@@ -5,6 +5,7 @@
 
 pub mod admin;
 pub mod calls;
+mod checkpoints;
 pub mod config;
 mod connection;
 pub mod contract;

@@ -1,4 +1,4 @@
-//! What operators and probes ask over HTTP: `/metrics`, `/healthz`, `/readyz`, `/version`.
+//! What operators and probes ask over HTTP: `/metrics`, `/healthz`, `/readyz`, `/version`, `/checkpoints`.
 //!
 //! None of it is about a person, and it is still served on loopback only: counts tell when a home is empty.
 
@@ -16,7 +16,13 @@ use crate::metrics::Metrics;
 use crate::module::Readiness;
 
 /// The paths that are served.
-pub const PATHS: [&str; 4] = ["/metrics", "/healthz", "/readyz", "/version"];
+pub const PATHS: [&str; 5] = [
+    "/metrics",
+    "/healthz",
+    "/readyz",
+    "/version",
+    crate::checkpoints::PATH,
+];
 /// This build.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 

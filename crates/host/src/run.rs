@@ -14,6 +14,7 @@ use tonic_health::server::HealthReporter;
 
 use crate::admin::{Admin, AdminBound};
 use crate::calls::CallMetrics;
+use crate::checkpoints;
 use crate::config;
 use crate::contract;
 use crate::exit::Exit;
@@ -91,11 +92,15 @@ impl Plan<'_> {
         let mut readiness = self.readiness;
         let mut views = Vec::new();
         let mut module_tasks = Vec::new();
+        let mut newest = Vec::new();
         for module in &self.modules {
             let context = (self.context)(module);
-            module_tasks.push(context.tasks.clone());
+            let (tasks, checkpoints) = (context.tasks.clone(), checkpoints::of(&context));
+            module_tasks.push(tasks.clone());
             let started = (module.start)(context).await;
             let started = started.map_err(|error| error.exit(module.service))?;
+            checkpoints.start(&tasks);
+            newest.push(checkpoints.newest());
             for add in started.routes {
                 add(&mut routes);
             }
@@ -114,7 +119,7 @@ impl Plan<'_> {
         let limits = limits(&self.server);
         let stack = Stack::new(rules, self.authority, self.clock, limits, observer);
         let front = serve_layers(routes.routes(), stack.clone());
-        let probes = probe::routes(self.metrics, ready.clone());
+        let probes = probe::routes(self.metrics, ready.clone()).merge(checkpoints::routes(newest));
         let admin = match self.admin {
             Some(admin) => Some(admin.serve(probes.clone())?),
             None => None,

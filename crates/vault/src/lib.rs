@@ -9,6 +9,7 @@
 //! nothing here reads or stores personal content.
 
 mod core;
+mod derived;
 mod doctor;
 mod drill;
 mod epoch;
@@ -30,6 +31,7 @@ mod trial;
 mod upkeep;
 mod vault;
 
+pub use derived::derived;
 pub use doctor::{BucketFacts, VaultFacts};
 pub use drill::{Drill, Guess};
 pub use error::VaultError;
