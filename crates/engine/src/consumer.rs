@@ -24,7 +24,7 @@ use crate::parking::{Parked, Parking};
 use crate::token::CommitToken;
 use crate::watermark::{Published, Watermarks};
 
-const CHECKPOINTS: Table = Table("engine_checkpoints");
+pub(crate) const CHECKPOINTS: Table = Table("engine_checkpoints");
 /// A mark is written after so many messages,
 const MARK_EVERY: u32 = 64;
 /// or after so long without one.

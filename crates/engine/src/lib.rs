@@ -21,6 +21,7 @@ mod purge;
 pub mod relay;
 mod snapshot;
 pub mod stamp;
+pub mod standing;
 #[cfg(test)]
 mod tests;
 pub mod timers;

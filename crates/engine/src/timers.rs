@@ -190,6 +190,42 @@ impl Timers {
     }
 }
 
+/// How many timers of a service are due at `now`, the time of the oldest of them, and how many are not due yet; each
+/// counted up to `most`. Walks them.
+pub(crate) async fn count(
+    documents: &dyn Documents,
+    service: Service,
+    now: Timestamp,
+    most: usize,
+) -> Result<(usize, Option<Timestamp>, usize), StoreError> {
+    let partition = service.name().as_bytes();
+    let split = Some(key(now.plus(Duration::from_micros(1)), Uuid::nil()));
+    let late = Range {
+        until: split.clone(),
+        ..Range::all(PAGE)
+    };
+    let waiting = Range {
+        from: split,
+        ..Range::all(PAGE)
+    };
+    let (mut counts, mut oldest) = ([0, 0], None);
+    for (mut range, count) in [late, waiting].into_iter().zip(&mut counts) {
+        while *count < most {
+            let page = documents.range(TABLE, partition, range.clone()).await?;
+            *count += page.len();
+            let first = page.first().and_then(|row| read_key(&row.key));
+            oldest = oldest.or(first.map(|(due, _)| due).filter(|due| *due <= now));
+            match page.last() {
+                Some(last) if page.len() == PAGE => {
+                    range.from = Some([&last.key[..], &[0]].concat());
+                }
+                _ => break,
+            }
+        }
+    }
+    Ok((counts[0], oldest, counts[1]))
+}
+
 /// Deletes the timers of a service that name one of these, by their id or in their task: for an erasure. What
 /// they would have done has lost its object.
 pub(crate) async fn forget(

@@ -14,6 +14,7 @@ mod home;
 mod notices;
 mod output;
 mod pages;
+mod parked;
 mod password;
 mod readings;
 mod rebuild;
@@ -65,6 +66,8 @@ enum Command {
     Doctor(folder::FolderArgs),
     /// Walk the hash chains of a data folder (offline)
     Verify(folder::FolderArgs),
+    /// What consumers set aside, and its release (asks the admin port)
+    Parked(parked::ParkedArgs),
     /// Make a view anew from the log (offline)
     Rebuild(rebuild::RebuildArgs),
 }
@@ -92,6 +95,7 @@ pub async fn run(args: CtlArgs) -> Result<(), Exit> {
             show(&shown, args.json);
             return end.map_or(Ok(()), Err);
         }
+        Command::Parked(parked) => Some(parked::run(&parked).await?),
         Command::Rebuild(rebuild) => Some(Box::pin(rebuild::run(&rebuild)).await?),
     };
     if let Some(shown) = shown {

@@ -13,6 +13,7 @@ use hearth_ports::{Clock, SystemClock};
 
 use crate::installation::{Folders, Installation, Ports};
 use crate::maintenance;
+use crate::modules::MODULES;
 
 /// What `hearth up` is told.
 #[derive(Args, Clone, Debug)]
@@ -67,10 +68,13 @@ pub async fn run(args: UpArgs) -> Result<(), Exit> {
     let loaded = Sources::of_process(args.config.clone(), overrides)
         .load()
         .map_err(|error| Exit::usage(error.to_string()))?;
+    // What is wrong in any section is said before anything starts, and all of it at once.
+    let checked = hearth_host::module::check_options(&loaded.config, &MODULES);
+    if args.dump_config {
+        crate::ctl::say(&loaded.dump());
+    }
+    checked?;
     if args.dump_config || args.check_config {
-        if args.dump_config {
-            crate::ctl::say(&loaded.dump());
-        }
         return Ok(());
     }
     let config = loaded.config;

@@ -60,6 +60,7 @@ mod tests {
             keys: &[],
             streams: &[],
             stores: &[],
+            options: crate::module::no_options,
             start: |_: Context| Box::pin(async { Ok(Started::default()) }),
         }
     }

@@ -34,14 +34,16 @@ enum Member {
     Counter(Counter),
     Gauge(Gauge),
     Asked(Arc<dyn Fn() -> i64 + Send + Sync>),
+    AskedCounter(Arc<dyn Fn() -> u64 + Send + Sync>),
     Histogram(Histogram),
+    Sampled(Sampled),
 }
 
 impl Member {
     const fn kind(&self) -> &'static str {
         match self {
-            Self::Counter(_) => "counter",
-            Self::Gauge(_) | Self::Asked(_) => "gauge",
+            Self::Counter(_) | Self::AskedCounter(_) => "counter",
+            Self::Gauge(_) | Self::Asked(_) | Self::Sampled(_) => "gauge",
             Self::Histogram(_) => "histogram",
         }
     }
@@ -88,6 +90,21 @@ impl Gauge {
     #[must_use]
     pub fn get(&self) -> i64 {
         self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// One row of a sampled metric: its labels, and the number.
+pub type Sample = (Vec<(&'static str, String)>, i64);
+
+/// A gauge whose rows are looked up now and then, all at once. Labels are names of the source that come by way of a
+/// store (a consumer, a stream): never the id of a person, home or device.
+#[derive(Clone, Debug, Default)]
+pub struct Sampled(Arc<Mutex<Vec<Sample>>>);
+
+impl Sampled {
+    /// Puts these in the place of the rows before.
+    pub fn replace(&self, rows: Vec<Sample>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = rows;
     }
 }
 
@@ -157,6 +174,33 @@ impl Metrics {
         value: impl Fn() -> i64 + Send + Sync + 'static,
     ) {
         self.member(name, help, labels, || Member::Asked(Arc::new(value)));
+    }
+
+    /// A counter that is kept elsewhere, and asked when it is printed. It must not block, nor use this registry.
+    pub fn ask_counter(
+        &self,
+        name: &'static str,
+        help: &'static str,
+        labels: Labels,
+        value: impl Fn() -> u64 + Send + Sync + 'static,
+    ) {
+        self.member(name, help, labels, || Member::AskedCounter(Arc::new(value)));
+    }
+
+    /// The sampled gauge of that name.
+    #[must_use]
+    pub fn sampled(&self, name: &'static str, help: &'static str) -> Sampled {
+        match self.member(name, help, &[], || Member::Sampled(Sampled::default())) {
+            Member::Sampled(sampled) => sampled,
+            _ => Sampled::default(),
+        }
+    }
+
+    /// The names of all metrics that are registered.
+    #[must_use]
+    pub fn names(&self) -> Vec<&'static str> {
+        let families = self.families.lock().unwrap_or_else(PoisonError::into_inner);
+        families.keys().copied().collect()
     }
 
     /// The histogram of durations of that name and labels. Names end in `_seconds`.
@@ -246,7 +290,14 @@ fn print(out: &mut String, name: &str, family: &Family) -> fmt::Result {
             Member::Counter(it) => writeln!(out, "{name}{} {}", Set(labels, None), it.get())?,
             Member::Gauge(it) => writeln!(out, "{name}{} {}", Set(labels, None), it.get())?,
             Member::Asked(ask) => writeln!(out, "{name}{} {}", Set(labels, None), ask())?,
+            Member::AskedCounter(ask) => writeln!(out, "{name}{} {}", Set(labels, None), ask())?,
             Member::Histogram(it) => print_histogram(out, name, labels, &it.0)?,
+            Member::Sampled(it) => {
+                for (labels, value) in &*it.0.lock().unwrap_or_else(PoisonError::into_inner) {
+                    let labels: Vec<_> = labels.iter().map(|(n, v)| (*n, &v[..])).collect();
+                    writeln!(out, "{name}{} {value}", Set(&labels, None))?;
+                }
+            }
         }
     }
     Ok(())
@@ -277,7 +328,7 @@ fn seconds(micros: u64) -> String {
 }
 
 /// Labels in braces, with the bound of a bucket.
-struct Set<'a>(&'a [(&'static str, &'static str)], Option<&'a str>);
+struct Set<'a>(&'a [(&'static str, &'a str)], Option<&'a str>);
 
 impl fmt::Display for Set<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -314,6 +365,9 @@ mod tests {
             .increment();
         metrics.gauge("hearth_y", "Y.", &[]).set(-2);
         metrics.ask("hearth_z", "Z.", &[], || 7);
+        let sampled = metrics.sampled("hearth_s", "S.");
+        sampled.replace(vec![(vec![("consumer", "a.b".to_owned())], 5)]);
+        metrics.ask_counter("hearth_c_total", "C.", &[], || 8);
         let times = metrics.histogram("hearth_t_seconds", "T.", &[("a", "b")]);
         times.observe(Duration::from_micros(100));
         times.observe(Duration::from_micros(101));
@@ -324,6 +378,9 @@ mod tests {
             "hearth_x_total{kind=\"a\\\"b\"} 4",
             "hearth_y -2",
             "hearth_z 7",
+            "hearth_s{consumer=\"a.b\"} 5",
+            "# TYPE hearth_c_total counter",
+            "hearth_c_total 8",
             "hearth_t_seconds_bucket{a=\"b\",le=\"0.000100\"} 1",
             "hearth_t_seconds_bucket{a=\"b\",le=\"0.000250\"} 2",
             "hearth_t_seconds_bucket{a=\"b\",le=\"10.000000\"} 2",

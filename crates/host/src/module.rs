@@ -1,5 +1,7 @@
 //! A service as a module: data about it, and how it starts. There is one wiring for every topology.
 
+mod options;
+
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
@@ -14,6 +16,9 @@ use hearth_rpc::MethodRule;
 use serde::de::DeserializeOwned;
 use tonic::service::RoutesBuilder;
 
+pub use options::{no_options, problems_of};
+
+use crate::config::Config;
 use crate::exit::Exit;
 use crate::metrics::Metrics;
 
@@ -35,6 +40,9 @@ pub struct Module {
     pub streams: &'static [StreamUse],
     /// The names of the stores of personal data that it erases from; each has an eraser, or nothing starts.
     pub stores: &'static [&'static str],
+    /// What is wrong with its section of the configuration, which may be null: every problem, with its key. See
+    /// [`problems_of`] and [`no_options`].
+    pub options: fn(&serde_json::Value) -> Vec<String>,
     /// Starts it.
     pub start: fn(Context) -> BoxFuture<'static, Result<Started, StartError>>,
 }
@@ -43,6 +51,23 @@ impl std::fmt::Debug for Module {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Module({})", self.service)
     }
+}
+
+/// Checks the sections of all these modules.
+///
+/// # Errors
+/// `Usage`: everything that is wrong, with section and key, on one line.
+pub fn check_options(config: &Config, modules: &[&'static Module]) -> Result<(), Exit> {
+    let mut all = Vec::new();
+    for module in modules {
+        let problems = (module.options)(&config.section(module.service));
+        let problems = problems.into_iter();
+        all.extend(problems.map(|problem| format!("[{}] {problem}", module.service)));
+    }
+    if all.is_empty() {
+        return Ok(());
+    }
+    Err(Exit::usage(format!("in the options: {}", all.join("; "))))
 }
 
 /// One purpose that a service uses. A class stands for all classes.

@@ -20,7 +20,9 @@ use crate::contract;
 use crate::exit::Exit;
 use crate::metrics::Metrics;
 use crate::module::{Context, Module, Readiness};
+use crate::operate;
 use crate::probe::{self, Ready};
+use crate::sampler::Sampler;
 use crate::server::{Bound, Serving};
 
 /// How often the health service learns whether the process is ready.
@@ -93,8 +95,15 @@ impl Plan<'_> {
         let mut views = Vec::new();
         let mut module_tasks = Vec::new();
         let mut newest = Vec::new();
+        let mut documents = None;
         for module in &self.modules {
             let context = (self.context)(module);
+            // All modules of a process have the same.
+            if documents.is_none() {
+                documents = Some(Arc::clone(&context.documents));
+                let services = self.modules.iter().map(|module| module.service);
+                Sampler::new(&context, services.collect()).start(&self.tasks);
+            }
             let (tasks, checkpoints) = (context.tasks.clone(), checkpoints::of(&context));
             module_tasks.push(tasks.clone());
             let started = (module.start)(context).await;
@@ -120,8 +129,9 @@ impl Plan<'_> {
         let stack = Stack::new(rules, self.authority, self.clock, limits, observer);
         let front = serve_layers(routes.routes(), stack.clone());
         let probes = probe::routes(self.metrics, ready.clone()).merge(checkpoints::routes(newest));
+        let operated = documents.map_or_else(axum::Router::new, operate::routes);
         let admin = match self.admin {
-            Some(admin) => Some(admin.serve(probes.clone())?),
+            Some(admin) => Some(admin.serve(probes.clone().merge(operated))?),
             None => None,
         };
         let serving = self

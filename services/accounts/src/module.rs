@@ -44,6 +44,7 @@ pub static MODULE: Module = Module {
         StreamUse::Reads(Stream::new(Family::State, Service::Retention)),
     ],
     stores: STORES,
+    options: |section| hearth_host::module::problems_of(section, Options::problems),
     start: |context| start(context).boxed(),
 };
 

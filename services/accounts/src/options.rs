@@ -31,11 +31,20 @@ impl Default for Options {
 }
 
 impl Options {
-    /// Whether every option is within its bounds; else the name of one that is not.
+    /// Whether every option is within its bounds; else the names of those that are not.
     ///
     /// # Errors
     /// A sentence for the operator.
     pub fn check(&self) -> Result<(), String> {
+        let problems = self.problems();
+        if problems.is_empty() {
+            return Ok(());
+        }
+        Err(problems.join("; "))
+    }
+
+    /// Every option that is out of its bounds, as a sentence.
+    pub(crate) fn problems(&self) -> Vec<String> {
         let bounds = [
             (
                 "password_memory_kib",
@@ -45,9 +54,9 @@ impl Options {
             ("password_arenas", (1..=64).contains(&self.password_arenas)),
             ("password_queue", self.password_queue <= 1024),
         ];
-        match bounds.iter().find(|(_, holds)| !holds) {
-            None => Ok(()),
-            Some((name, _)) => Err(format!("accounts.{name} is out of bounds")),
-        }
+        let wrong = bounds.iter().filter(|(_, holds)| !holds);
+        wrong
+            .map(|(name, _)| format!("{name} is out of bounds"))
+            .collect()
     }
 }

@@ -98,6 +98,7 @@ pub const MODULE: Module = Module {
         StreamUse::Reads(Stream::new(Family::State, Service::Retention)),
     ],
     stores: erasers::STORES,
+    options: |section| hearth_host::module::problems_of(section, Options::problems),
     start: |context| start(context).boxed(),
 };
 
@@ -107,6 +108,13 @@ pub const MODULE: Module = Module {
 struct Options {
     /// Who this server says it is to hubs: what they were set up with. Hubs sign it.
     audience: String,
+}
+
+impl Options {
+    fn problems(&self) -> Vec<String> {
+        let empty = self.audience.trim().is_empty();
+        Vec::from_iter(empty.then(|| "audience is empty".to_owned()))
+    }
 }
 
 impl Default for Options {

@@ -107,6 +107,7 @@ pub const MODULE: Module = Module {
         StreamUse::Reads(Stream::new(Family::State, Service::Retention)),
     ],
     stores: STORES,
+    options: hearth_host::module::no_options,
     start: |context| start(context).boxed(),
 };
 

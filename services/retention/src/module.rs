@@ -53,6 +53,7 @@ pub static MODULE: Module = Module {
     streams: STREAMS,
     // The ledger names owners by bare ids, for as long as the residual list says.
     stores: &[],
+    options: |section| hearth_host::module::problems_of(section, Options::problems),
     start,
 };
 
@@ -100,21 +101,30 @@ impl Default for Options {
 }
 
 impl Options {
-    fn choices(&self) -> Result<Choices, StartError> {
-        let services = self.answers_from.iter().map(|name| name.parse());
-        let services: BTreeSet<Service> = services.collect::<Result<_, _>>().map_err(|_| {
-            StartError::Options("answers_from names something that is not a service".to_owned())
-        })?;
-        if services.is_empty() {
-            return Err(StartError::Options("answers_from is empty".to_owned()));
+    /// Everything that is wrong with it.
+    fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        let unknown = self.answers_from.iter();
+        let unknown = unknown.filter(|name| name.parse::<Service>().is_err());
+        problems.extend(unknown.map(|name| format!("answers_from: {name:?} is not a service")));
+        if self.answers_from.is_empty() {
+            problems.push("answers_from is empty".to_owned());
         }
         if !(1..=86_400).contains(&self.search_pause_seconds) {
-            return Err(StartError::Options(
-                "search_pause_seconds is not in 1 to 86400".to_owned(),
-            ));
+            problems.push("search_pause_seconds is not in 1 to 86400".to_owned());
         }
+        problems
+    }
+
+    fn choices(&self) -> Result<Choices, StartError> {
+        let problems = self.problems();
+        if !problems.is_empty() {
+            return Err(StartError::Options(problems.join("; ")));
+        }
+        let services = self.answers_from.iter().map(|name| name.parse());
         Ok(Choices {
-            services,
+            // All of them are services.
+            services: services.filter_map(Result::ok).collect::<BTreeSet<Service>>(),
             search_pause: Duration::from_secs(self.search_pause_seconds),
         })
     }

@@ -61,7 +61,7 @@ impl<C: Consume> Consumer<C> {
             parking.answered(release).await?;
             return Ok(Step::Rest);
         };
-        let passed = self.passed(stream);
+        let passed = self.come_to(stream);
         let after = Some(release.position.before());
         let page = self
             .log
@@ -105,7 +105,7 @@ impl<C: Consume> Consumer<C> {
     }
 
     /// Everything of the stream up to here was handled, or left alone because it was parked.
-    fn passed(&self, stream: Stream) -> Position {
+    fn come_to(&self, stream: Stream) -> Position {
         let progress = self.progress.get(&stream);
         progress.map_or(Position::START, |it| *it.borrow())
     }

@@ -24,7 +24,7 @@ pub struct Sources {
 
 /// Variables that are the command line's, not options.
 const NOT_OPTIONS: &[&str] = &[
-    "CONFIG", "DATA", "KEYS", "ESCROW", "LISTEN", "SERVER", "TOKEN", "SESSION", "CA",
+    "ADMIN", "CONFIG", "DATA", "KEYS", "ESCROW", "LISTEN", "SERVER", "TOKEN", "SESSION", "CA",
 ];
 
 /// Why there is no configuration. One line, naming the source and the key.
@@ -59,7 +59,7 @@ impl Sources {
     /// Reads and checks everything.
     ///
     /// # Errors
-    /// The first thing that is wrong: a file that cannot be read, an unknown key, a value out of bounds.
+    /// A file that cannot be read, the first unknown key or value of a wrong type; else every value out of bounds.
     pub fn load(&self) -> Result<Loaded, ConfigError> {
         let mut figment = defaults();
         if let Some(file) = &self.file {
@@ -95,17 +95,21 @@ impl Sources {
         let config: Config = figment
             .extract()
             .map_err(|error| ConfigError(line(&error)))?;
+        let mut problems = Vec::new();
         for option in OPTIONS {
             let value = figment
                 .find_value(option.path)
                 .map_err(|error| ConfigError(line(&error)))?;
             if let Some(problem) = option.shape.problem(&value) {
                 let source = source(&figment, option.path);
-                return Err(ConfigError(format!("{} {problem} ({source})", option.path)));
+                problems.push(format!("{} {problem} ({source})", option.path));
             }
         }
-        together(&config)?;
-        Ok(Loaded { config, figment })
+        problems.extend(together(&config));
+        if problems.is_empty() {
+            return Ok(Loaded { config, figment });
+        }
+        Err(ConfigError(problems.join("; ")))
     }
 }
 
@@ -168,23 +172,24 @@ pub(super) fn defaults() -> Figment {
 }
 
 /// What holds between options.
-fn together(config: &Config) -> Result<(), ConfigError> {
-    let error = |text: &str| Err(ConfigError(text.to_owned()));
+fn together(config: &Config) -> Vec<String> {
+    let mut problems = Vec::new();
+    let mut error = |text: &str| problems.push(text.to_owned());
     let server = &config.server;
     if server.tls_certificate.as_os_str().is_empty() != server.tls_key.as_os_str().is_empty() {
-        return error("server.tls_certificate and server.tls_key must be set together");
+        error("server.tls_certificate and server.tls_key must be set together");
     }
     let smtp = &config.smtp;
     if !smtp.host.is_empty() && smtp.from.is_empty() {
-        return error("smtp.from must be set with smtp.host");
+        error("smtp.from must be set with smtp.host");
     }
     if smtp.username.is_empty() != smtp.password_file.as_os_str().is_empty() {
-        return error("smtp.username and smtp.password_file must be set together");
+        error("smtp.username and smtp.password_file must be set together");
     }
     if !smtp.username.is_empty() && smtp.tls == super::SmtpTls::None {
-        return error("smtp.username needs smtp.tls: a password does not travel in the clear");
+        error("smtp.username needs smtp.tls: a password does not travel in the clear");
     }
-    Ok(())
+    problems
 }
 
 /// The option that a variable sets: `HEARTH_SMTP__HOST` is `smtp.host`.

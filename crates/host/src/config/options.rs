@@ -189,7 +189,8 @@ pub const OPTIONS: &[Option] = &[
     ),
     option(
         "smtp.timeout_seconds",
-        Number("seconds", 1, 300),
+        // Less than the minute that the timer behind it may take.
+        Number("seconds", 1, 55),
         "How long handing over one mail may take.",
     ),
 ];
