@@ -1,7 +1,7 @@
 //! Outbound in memory: keeps what was sent for a test to look at, and fails when it is told to.
 
 use std::collections::{HashSet, VecDeque};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use hearth_ports::{Mail, Outbound, OutboundError};
@@ -64,6 +64,11 @@ impl MemoryOutbound {
 #[async_trait]
 impl Outbound for MemoryOutbound {
     async fn mail(&self, mail: &Mail) -> Result<(), OutboundError> {
+        if let Some(field) = mail.wrong_field() {
+            return Err(OutboundError::Refused(Arc::new(std::io::Error::other(
+                format!("the mail has no valid {field}"),
+            ))));
+        }
         let mut state = lock(&self.state);
         if let Some(error) = state.failures.pop_front().or_else(|| state.broken.clone()) {
             return Err(error);

@@ -6,11 +6,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hearth_backend_memory::{
-    Memory, MemoryBlobs, MemoryCustody, MemoryDocuments, MemoryLeases, MemoryLog, MemorySeries,
+    Memory, MemoryBlobs, MemoryCustody, MemoryDocuments, MemoryLeases, MemoryLog, MemoryOutbound,
+    MemorySeries,
 };
+use hearth_conformance::outbound::{Answer, Arrived, Channel, Through};
 use hearth_conformance::{Faults, Faulty, Instance, Patient, Random, Rates, SimulatedClock};
-use hearth_kernel::{InstallationId, Timestamp};
-use hearth_ports::{Blobs, Clock, Documents, KeyCustody, Leases, Log, ManualClock, Series};
+use hearth_kernel::{InstallationId, Secret, Timestamp};
+use hearth_ports::{
+    AdjustableClock, Blobs, Clock, Documents, KeyCustody, Leases, Log, ManualClock, Outbound,
+    OutboundError, Series, SystemClock,
+};
 
 fn now() -> Timestamp {
     Timestamp::from_seconds(1_795_000_000)
@@ -56,6 +61,97 @@ hearth_conformance::series_conformance!(series_in_memory, series);
 hearth_conformance::blobs_conformance!(blobs_in_memory, blobs);
 hearth_conformance::custody_conformance!(custody_in_memory, custody);
 hearth_conformance::leases_conformance!(leases_in_memory, leases);
+
+hearth_conformance::clock_conformance!(manual_clock, manual);
+hearth_conformance::clock_conformance!(adjustable_clock, adjustable);
+hearth_conformance::clock_conformance!(system_clock, system);
+hearth_conformance::clock_conformance!(simulated_clock, simulated);
+
+async fn manual() -> Instance<dyn Clock> {
+    let clock = clock();
+    Instance::new(Arc::clone(&clock) as Arc<dyn Clock>).passing_time_by(move |period| {
+        clock.advance(period);
+        async {}
+    })
+}
+
+async fn adjustable() -> Instance<dyn Clock> {
+    let clock = AdjustableClock::default();
+    Instance::new(Arc::new(clock.clone()) as Arc<dyn Clock>).passing_time_by(move |period| {
+        clock.advance(period);
+        async {}
+    })
+}
+
+async fn system() -> Instance<dyn Clock> {
+    // The machine's time passes by itself, and that is what is looked at.
+    Instance::new(Arc::new(SystemClock) as Arc<dyn Clock>).passing_time_by(tokio::time::sleep)
+}
+
+async fn simulated() -> Instance<dyn Clock> {
+    let clock = SimulatedClock::new(now());
+    Instance::new(Arc::new(clock.clone()) as Arc<dyn Clock>).passing_time_by(move |period| {
+        clock.advance(period);
+        async {}
+    })
+}
+
+/// Outbound in memory, which is its own far side.
+struct InMemory(Arc<MemoryOutbound>);
+
+#[async_trait::async_trait]
+impl Channel for InMemory {
+    fn outbound(&self) -> Arc<dyn Outbound> {
+        Arc::clone(&self.0) as _
+    }
+
+    async fn arrived(&self) -> Vec<Arrived> {
+        let text = |secret: &Secret| secret.expose_text().expect("text").to_owned();
+        let sent = self.0.sent().into_iter();
+        sent.map(|mail| Arrived {
+            to: vec![text(&mail.to)],
+            subject: text(&mail.subject),
+            text: text(&mail.text),
+            attempt: mail.attempt,
+        })
+        .collect()
+    }
+
+    fn answer_next(&self, answer: Answer) {
+        let why = Arc::new(std::io::Error::other("told to"));
+        self.0.fail_next(match answer {
+            Answer::Never => OutboundError::Refused(why),
+            Answer::Later | Answer::Hang => OutboundError::Retryable(why),
+        });
+    }
+}
+
+async fn outbound() -> Instance<dyn Channel> {
+    Instance::new(Arc::new(InMemory(Arc::default())) as Arc<dyn Channel>)
+}
+
+async fn stormy_outbound() -> Instance<dyn Channel> {
+    let faults = storm("stormy_outbound");
+    outbound().await.wrapped(move |channel| {
+        let faults = Arc::clone(&faults);
+        Through::new(channel, |inner| {
+            Arc::new(Patient::new(Arc::new(Faulty::new(inner, faults))))
+        })
+    })
+}
+
+hearth_conformance::outbound_conformance!(
+    outbound_in_memory,
+    outbound,
+    hearth_conformance::outbound::Capabilities::default().without_hanging()
+);
+hearth_conformance::outbound_conformance!(
+    outbound_in_a_storm,
+    stormy_outbound,
+    hearth_conformance::outbound::Capabilities::default()
+        .without_hanging()
+        .repeated()
+);
 
 /// The same stores in a storm: four of ten calls fail or wait, one of ten messages ends its tail.
 fn storm(user: &str) -> Arc<Faults> {

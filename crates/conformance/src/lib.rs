@@ -14,6 +14,14 @@
 //! be reopened. What backends may differ in is an argument of the suite (`Capabilities`), never a question
 //! about which backend it is.
 //!
+//! What runs where, each once as it is and once through [`Faulty`] and [`Patient`] unless it says otherwise:
+//!
+//! | suite | memory | SQLite | elsewhere |
+//! | --- | --- | --- | --- |
+//! | log, documents, series, blobs, custody, leases | yes | yes, and persistence | |
+//! | clock | `ManualClock`, `AdjustableClock`, `SystemClock`, [`SimulatedClock`]; a clock cannot fail | the same: it has none of its own | |
+//! | outbound | `MemoryOutbound` | the same: it has none of its own | `hearth-host`: SMTP, against a relay in the test |
+//!
 //! **Invariant:** a suite asks for what the port's documentation promises and nothing more. When a case and
 //! a backend disagree, the documentation decides; when it is silent, it gets a sentence first.
 #![expect(
@@ -26,12 +34,14 @@
 mod suite;
 
 pub mod blobs;
+pub mod clock;
 pub mod custody;
 pub mod documents;
 pub mod faulty;
 mod instance;
 pub mod leases;
 pub mod log;
+pub mod outbound;
 mod patient;
 mod random;
 pub mod series;

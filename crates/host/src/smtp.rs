@@ -6,9 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use hearth_kernel::Secret;
 use hearth_ports::{Mail, Outbound, OutboundError};
-use lettre::message::header::ContentType;
+use lettre::message::header::{ContentType, HeaderName, HeaderValue};
 use lettre::message::{Mailbox, Message};
 use lettre::transport::smtp::authentication::Credentials;
 use lettre::transport::smtp::client::{Certificate, Tls, TlsParameters};
@@ -16,6 +18,9 @@ use lettre::{AsyncSmtpTransport, AsyncTransport, Tokio1Executor};
 
 use crate::config;
 use crate::exit::Exit;
+
+/// Bytes of an encoded word before they are encoded: a word has at most 75 characters.
+const WORD_BYTES: usize = 45;
 
 /// What went wrong, in words that hold nothing of the mail.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -130,6 +135,9 @@ impl SmtpRelay {
     }
 
     fn message(&self, mail: &Mail) -> Result<Message, MailError> {
+        if let Some(field) = mail.wrong_field() {
+            return Err(MailError::Malformed(field));
+        }
         let text = |secret: &Secret, what| {
             secret
                 .expose_text()
@@ -137,19 +145,15 @@ impl SmtpRelay {
                 .ok_or(MailError::Malformed(what))
         };
         let subject = text(&mail.subject, "subject")?;
-        if subject.contains(['\r', '\n']) {
-            return Err(MailError::Malformed("subject"));
-        }
         let to = text(&mail.to, "address")?;
         let to: Mailbox = to.parse().map_err(|_| MailError::Malformed("address"))?;
-        let safe = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'.';
-        if mail.attempt.is_empty() || !mail.attempt.bytes().all(safe) {
-            return Err(MailError::Malformed("attempt id"));
-        }
-        Message::builder()
-            .from(self.from.clone())
-            .to(to)
-            .subject(subject)
+        let builder = Message::builder().from(self.from.clone()).to(to);
+        let builder = if subject.contains("=?") {
+            builder.raw_header(literal_subject(subject))
+        } else {
+            builder.subject(subject)
+        };
+        builder
             .message_id(Some(format!(
                 "<{}@{}>",
                 mail.attempt,
@@ -209,6 +213,25 @@ impl Outbound for SmtpRelay {
             Err(_elapsed) => Err(MailError::Timeout.retryable()),
         }
     }
+}
+
+/// A subject that looks like encoded words (RFC 2047), encoded, so that a reader shows it as it was written: names that
+/// stand in it were chosen by people. The mail library encodes only what is not ASCII.
+fn literal_subject(subject: String) -> HeaderValue {
+    let (mut words, mut word) = (Vec::new(), String::new());
+    for character in subject.chars() {
+        if word.len() + character.len_utf8() > WORD_BYTES {
+            words.push(std::mem::take(&mut word));
+        }
+        word.push(character);
+    }
+    words.push(word);
+    let words = words
+        .iter()
+        .map(|word| format!("=?utf-8?b?{}?=", STANDARD.encode(word)));
+    let encoded = words.collect::<Vec<_>>().join("\r\n ");
+    let name = HeaderName::new_from_ascii_str("Subject");
+    HeaderValue::dangerous_new_pre_encoded(name, subject, encoded)
 }
 
 fn tls_parameters(smtp: &config::Smtp) -> Result<TlsParameters, Exit> {
@@ -278,5 +301,7 @@ pub fn is_public(address: IpAddr) -> bool {
     }
 }
 
+#[cfg(test)]
+mod conformance;
 #[cfg(test)]
 mod tests;
