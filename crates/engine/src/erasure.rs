@@ -20,6 +20,7 @@ use hearth_kernel::{Service, Timestamp};
 use hearth_ports::{Family, Log, Message, Position, Read, StoreError, Stream};
 use tokio::sync::watch;
 
+pub(crate) use answer::uncache as uncache_answer;
 pub use answer::{KIND as ANSWER_KIND, publications};
 #[cfg(test)]
 pub(crate) use order::order_for;
@@ -112,6 +113,11 @@ impl Follower {
         Self { stream, passed }
     }
 
+    /// Whether it has passed a position; one of another stream does not have to.
+    pub(crate) fn has_passed(&self, stream: Stream, position: Position) -> bool {
+        self.stream != stream || *self.passed.borrow() >= position
+    }
+
     /// The relay of a service.
     #[must_use]
     pub fn relay(service: Service, relay: &Relay) -> Self {
@@ -194,6 +200,12 @@ impl Erasures {
     pub fn behind(mut self, followers: impl IntoIterator<Item = Follower>) -> Self {
         self.followers.extend(followers);
         self
+    }
+
+    /// What it waits for: what else removes something for good waits for the same.
+    #[must_use]
+    pub fn followers(&self) -> Vec<Follower> {
+        self.followers.clone()
     }
 
     async fn carry_out(&self, order: &Order) -> Result<(), ConsumeError> {

@@ -41,6 +41,7 @@ pub use execute::{Engine, EngineOptions};
 pub use hashing::{Hasher, random_id};
 pub use loaded::{Loaded, decode_events};
 pub use parking::Parking;
+pub use purge::{EPISODIC_TOMBSTONES, Swept, Tombstones};
 pub use relay::{Publication, PublishedFacts, Publisher, Relay, RelayError, Target};
 pub use stamp::Stamp;
 pub use timers::{Fire, Timer, Timers};

@@ -12,6 +12,10 @@ use crate::error::ExecuteError;
 use crate::execute::Engine;
 use crate::snapshot;
 
+mod tombstones;
+
+pub use tombstones::{EPISODIC_TOMBSTONES, Swept, Tombstones};
+
 /// How often a purge that meets concurrent commits is tried again.
 const TRIES: u32 = 8;
 

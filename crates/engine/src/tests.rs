@@ -5,3 +5,4 @@ mod commands;
 mod erasures;
 mod followers;
 mod jar;
+mod tombstones;

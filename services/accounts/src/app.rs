@@ -31,6 +31,7 @@ use uuid::Uuid;
 use attempts::Attempts;
 use passwords::Passwords;
 use secrets::Secrets;
+use sign_in::Decoys;
 
 /// How often a removal that meets concurrent commits is tried again.
 const REMOVALS: u32 = 8;
@@ -46,6 +47,7 @@ pub(crate) struct App {
     pub(crate) secrets: Secrets,
     pub(crate) signer: Arc<TokenSigner>,
     pub(crate) attempts: Arc<Attempts>,
+    pub(crate) decoys: Arc<Decoys>,
     pub(crate) tasks: Tasks,
     /// Whose turn it is to try a verification code: a registration has one of these.
     pub(crate) guesses: Arc<[tokio::sync::Mutex<()>; GUESSES]>,

@@ -7,7 +7,7 @@ use futures::FutureExt;
 use hearth_accounts_domain::token_keys::{Command as KeyCommand, Key};
 use hearth_api::accounts::v1::accounts_service_server::AccountsServiceServer;
 use hearth_api::accounts::v1::homes_service_server::HomesServiceServer;
-use hearth_engine::{Consumer, Erasures, Follower, Parking, Relay, Timers};
+use hearth_engine::{Consumer, Erasures, Follower, Parking, Relay, Timers, Tombstones};
 use hearth_host::module::{Context, KeyUse, Module, StartError, Started, StreamUse};
 use hearth_kernel::{Failure, Purpose, Role, Service};
 use hearth_ports::{Family, Stream};
@@ -124,8 +124,9 @@ const RULES: &[MethodRule] = &[
         Idempotency::Read,
     ),
     row(
+        // The fresh sign-in that closing needs is the password in the request.
         "/hearth.accounts.v1.AccountsService/CloseAccount",
-        Authorisation::AccountFresh,
+        Authorisation::Account,
         Idempotency::RequestId,
     )
     .within(HASHING)
@@ -243,6 +244,7 @@ async fn app(context: &Context) -> Result<App, StartError> {
         secrets: Secrets::new(&secrets),
         signer: Arc::new(signer.map_err(|error| StartError::Other(error.to_string()))?),
         attempts: Arc::new(Attempts::default()),
+        decoys: Arc::default(),
         tasks: context.tasks.clone(),
         guesses: Arc::new(std::array::from_fn(|_| tokio::sync::Mutex::default())),
     })
@@ -298,6 +300,9 @@ fn follow(context: &Context, app: &App) -> Result<(), StartError> {
     let erasures = erasures
         .behind([Follower::relay(Service::Accounts, &relay)])
         .behind(Follower::consumer(&process));
+    // Its other episodic aggregates are records, which are removed and leave no tombstone.
+    let tombstones = Tombstones::new(app.engine.clone(), Arc::clone(&context.leases));
+    let tombstones = Arc::new(tombstones.behind(erasures.followers()));
     let erasures = Arc::new(Consumer::new(erasures, log, documents, marks));
 
     let clockwork = Arc::new(Clockwork { app: app.clone() });
@@ -316,6 +321,10 @@ fn follow(context: &Context, app: &App) -> Result<(), StartError> {
     context.tasks.supervise("accounts erasures", move || {
         let erasures = Arc::clone(&erasures);
         async move { erasures.run().await }
+    });
+    context.tasks.supervise("accounts tombstones", move || {
+        let tombstones = Arc::clone(&tombstones);
+        async move { tombstones.run().await }
     });
     Ok(())
 }

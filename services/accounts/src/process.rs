@@ -24,6 +24,8 @@ use crate::app::App;
 const LAPSE: &[u8] = b"lapse";
 /// The task of a timer: the grace of a closing is over.
 const END_GRACE: &[u8] = b"end-grace";
+/// The task of a timer: the time of a guest is over. The home's id follows; the timer's is the membership's.
+const EXPIRE: &[u8] = b"expire ";
 
 /// The process manager of accounts.
 pub(crate) struct Process {
@@ -110,6 +112,19 @@ impl Process {
 
     async fn home(&self, home: HomeId, message: &Message) -> Result<(), ConsumeError> {
         for event in events::<Home>(home.into(), message)? {
+            if let HomeEvent::MemberJoined {
+                membership, scope, ..
+            }
+            | HomeEvent::MemberChanged { membership, scope } = &event
+                && let Some(due) = scope.expires_at
+            {
+                let timer = Timer {
+                    due,
+                    id: (*membership).into(),
+                    task: [EXPIRE, home.as_bytes()].concat().into(),
+                };
+                self.timers.set(message.position, &timer).await?;
+            }
             match event {
                 HomeEvent::MemberJoined { membership, .. }
                 | HomeEvent::MemberChanged { membership, .. }
@@ -140,10 +155,10 @@ impl Fire for Clockwork {
         let done = match &timer.task[..] {
             LAPSE => self.app.lapse(timer.id.into()).await,
             END_GRACE => self.app.end_grace(timer.id.into(), timer.due).await,
-            _ => {
-                return Err(ConsumeError::Poison(Arc::new(CodecError::Malformed(
-                    "timer",
-                ))));
+            task => {
+                let home = task.strip_prefix(EXPIRE).and_then(HomeId::from_slice);
+                let home = home.ok_or(CodecError::Malformed("timer"))?;
+                self.app.expire(home, timer.id.into(), timer.due).await
             }
         };
         done.map_err(retried)

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use hearth_engine::erasure::Follower;
 use hearth_engine::{
-    Consumer, Engine, ErasersMismatch, Erasures, Parking, Relay, Timers, View, Watermarks,
+    Consumer, Engine, ErasersMismatch, Erasures, Parking, Relay, Timers, Tombstones, View,
+    Watermarks,
 };
 use hearth_kernel::Service;
 use hearth_ports::{Leases, Position, Series, StoreError, Stream, Tasks};
@@ -202,8 +203,15 @@ fn erase(
         erasers::STORES,
         erasers::all(core, &relay.passed()),
     )?;
+    let erasures = erasures.behind(followers);
+    let tombstones = Tombstones::new(engine.clone(), Arc::clone(&parts.leases));
+    let tombstones = Arc::new(tombstones.behind(erasures.followers()));
+    parts.tasks.supervise("ingest tombstones", move || {
+        let tombstones = Arc::clone(&tombstones);
+        async move { tombstones.run().await }
+    });
     let erasures = Arc::new(Consumer::new(
-        erasures.behind(followers),
+        erasures,
         Arc::clone(engine.log()),
         Arc::clone(engine.documents()),
         parts.watermarks.clone(),

@@ -7,13 +7,14 @@ use futures::FutureExt;
 use hearth_api::notifications::v1::notifications_service_server::NotificationsServiceServer;
 use hearth_engine::erasure::Follower;
 use hearth_engine::{
-    Consume, Consumer, Erasures, FactCache, Parking, Rebuild, Relay, Timers, View,
+    Consume, Consumer, Erasures, FactCache, Parking, Rebuild, Relay, Timers, Tombstones, View,
 };
 use hearth_host::{Context, KeyUse, Module, StartError, Started, StreamUse};
 use hearth_kernel::{Purpose, Role, Service};
 use hearth_ports::{Family, Stream};
 use hearth_rpc::{Authorisation, Idempotency, MethodRule};
 
+use crate::aggregates::{Episode, Mail, Notice};
 use crate::app::commands::App;
 use crate::app::dispatch::{Dispatch, Sender};
 use crate::app::erase::{self, STORES, Stores};
@@ -141,6 +142,7 @@ pub(crate) struct Parts {
     pub(crate) timers: Timers,
     pub(crate) relay: Arc<Relay>,
     pub(crate) erasures: Arc<Consumer<Erasures>>,
+    pub(crate) tombstones: Arc<Tombstones>,
 }
 
 impl Parts {
@@ -230,7 +232,13 @@ impl Parts {
             .behind(Follower::consumer(&dispatch))
             .behind(Follower::consumer(&mails))
             .behind(Follower::consumer(&inbox.consumer));
+        let tombstones = Tombstones::new(engine.clone(), Arc::clone(&context.leases))
+            .of::<Episode>()
+            .of::<Notice>()
+            .of::<Mail>()
+            .behind(erasures.followers());
         Ok(Self {
+            tombstones: Arc::new(tombstones),
             erasures: consumer(context, erasures),
             rules,
             fanout,
@@ -254,6 +262,11 @@ impl Parts {
         follow(context, "notifications mails", &self.mails);
         follow(context, "notifications inbox", &self.inbox.consumer);
         follow(context, "notifications erasures", &self.erasures);
+        let tombstones = Arc::clone(&self.tombstones);
+        tasks.supervise("notifications tombstones", move || {
+            let tombstones = Arc::clone(&tombstones);
+            async move { tombstones.run().await }
+        });
         let relay = Arc::clone(&self.relay);
         tasks.supervise("notifications relay", move || {
             let relay = Arc::clone(&relay);

@@ -6,6 +6,7 @@
 mod answers;
 mod closings;
 mod driver;
+mod knowledge;
 mod receipts;
 mod sweep;
 
@@ -25,6 +26,7 @@ use crate::aggregates::Erasure;
 pub(crate) use answers::Answers;
 pub(crate) use closings::Closings;
 pub(crate) use driver::Driver;
+pub(crate) use knowledge::Knowledge;
 pub(crate) use receipts::{Receipts, residuals, steps};
 pub(crate) use sweep::Sweep;
 

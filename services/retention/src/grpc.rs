@@ -2,6 +2,8 @@
 
 mod erasure;
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use hearth_api::retention::v1::{self as api, retention_service_server::RetentionService};
 use hearth_kernel::Failure;
@@ -12,18 +14,19 @@ use hearth_rpc::fail;
 use tonic::{Request, Response, Status};
 
 use crate::aggregates::{SIGNING, Signing};
-use crate::app::{App, residuals};
+use crate::app::{App, Knowledge, residuals};
 use crate::project::wire_time;
 use crate::receipt::key_id;
 
 /// The handlers.
 pub(crate) struct Grpc {
     app: App,
+    knowledge: Arc<Knowledge>,
 }
 
 impl Grpc {
-    pub(crate) const fn new(app: App) -> Self {
-        Self { app }
+    pub(crate) const fn new(app: App, knowledge: Arc<Knowledge>) -> Self {
+        Self { app, knowledge }
     }
 
     async fn keys(&self) -> Result<api::GetReceiptKeysResponse, Failure> {
@@ -47,7 +50,8 @@ impl RetentionService for Grpc {
         &self,
         request: Request<api::GetErasureRequest>,
     ) -> Result<Response<api::GetErasureResponse>, Status> {
-        let shown = self.shown(request.into_inner().receipt).await;
+        let asked = request.into_inner();
+        let shown = self.shown_after(asked.receipt, &asked.after).await;
         answer(shown.map(|state| erasure::response(&state, self.app.engine.now())))
     }
 

@@ -7,8 +7,6 @@
 mod aggregates;
 mod app;
 mod codec;
-#[cfg(any(test, feature = "drill"))]
-pub mod drill;
 mod grpc;
 mod module;
 mod project;

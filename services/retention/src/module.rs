@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use hearth_api::retention::v1::retention_service_server::RetentionServiceServer;
-use hearth_engine::{Consume, Consumer, ExecuteError, Parking, Relay, Timers};
+use hearth_engine::{
+    Consume, Consumer, ExecuteError, Follower, Parking, Relay, Timers, Tombstones,
+};
 use hearth_host::{Context, KeyUse, Module, StartError, Started, StreamUse};
 use hearth_kernel::{Purpose, Service};
 use hearth_ports::{Family, Stream};
@@ -14,7 +16,8 @@ use hearth_rpc::{Authorisation, Idempotency, MethodRule, Rate};
 use serde::Deserialize;
 use tokio::sync::Notify;
 
-use crate::app::{Answers, App, Choices, Closings, Driver, Receipts, Sweep};
+use crate::aggregates::Erasure;
+use crate::app::{Answers, App, Choices, Closings, Driver, Knowledge, Receipts, Sweep};
 use crate::grpc::Grpc;
 use crate::project::Projector;
 
@@ -26,6 +29,11 @@ const STREAMS: &[StreamUse] = &[
     StreamUse::Reads(Stream::new(Family::State, Service::Ingest)),
     StreamUse::Reads(Stream::new(Family::State, Service::Media)),
     StreamUse::Reads(Stream::new(Family::State, Service::Notifications)),
+    // Whether the events that are on the residual list have ended.
+    StreamUse::Reads(Stream::new(Family::Int, Service::Accounts)),
+    StreamUse::Reads(Stream::new(Family::Int, Service::Ingest)),
+    StreamUse::Reads(Stream::new(Family::Int, Service::Media)),
+    StreamUse::Reads(Stream::new(Family::Int, Service::Notifications)),
 ];
 
 /// The retention service.
@@ -133,7 +141,8 @@ impl Options {
 fn start(context: Context) -> BoxFuture<'static, Result<Started, StartError>> {
     Box::pin(async move {
         let options: Options = context.options()?;
-        let grpc = Grpc::new(serve(&context, &options).await?);
+        let (app, knowledge) = serve(&context, &options).await?;
+        let grpc = Grpc::new(app, knowledge);
         Ok(Started::default().serve(move |routes| {
             routes.add_service(RetentionServiceServer::new(grpc));
         }))
@@ -141,10 +150,13 @@ fn start(context: Context) -> BoxFuture<'static, Result<Started, StartError>> {
 }
 
 /// Starts everything but the RPCs.
-pub(crate) async fn serve(context: &Context, options: &Options) -> Result<App, StartError> {
+pub(crate) async fn serve(
+    context: &Context,
+    options: &Options,
+) -> Result<(App, Arc<Knowledge>), StartError> {
     let app = app(context, options.choices()?).await?;
-    run(context, &app);
-    Ok(app)
+    let knowledge = run(context, &app);
+    Ok((app, Arc::new(knowledge)))
 }
 
 /// What the use cases run on.
@@ -175,7 +187,7 @@ fn failed(error: ExecuteError) -> StartError {
 }
 
 /// Starts the tasks. Each is supervised: it fails, is logged, and begins again where the log stands.
-fn run(context: &Context, app: &App) {
+fn run(context: &Context, app: &App) -> Knowledge {
     let parking = Parking::new(Arc::clone(&context.documents), "retention.relay");
     let relay = Relay::new(
         Service::Retention,
@@ -185,13 +197,22 @@ fn run(context: &Context, app: &App) {
         Arc::new(Projector),
     );
     let relay = Arc::new(relay);
+    let closings = consume(context, "retention closings", Closings(app.clone()));
+    consume(context, "retention answers", Answers(app.clone()));
+    let driver = consume(context, "retention driver", Driver(app.clone()));
+    let tombstones = Tombstones::new(app.engine.clone(), Arc::clone(&context.leases))
+        .of::<Erasure>()
+        .behind([Follower::relay(Service::Retention, &relay)])
+        .behind(Follower::consumer(&driver));
+    let tombstones = Arc::new(tombstones);
+    context.tasks.supervise("retention tombstones", move || {
+        let tombstones = Arc::clone(&tombstones);
+        async move { tombstones.run().await }
+    });
     context.tasks.supervise("retention relay", move || {
         let relay = Arc::clone(&relay);
         async move { relay.run().await }
     });
-    consume(context, "retention closings", Closings(app.clone()));
-    consume(context, "retention answers", Answers(app.clone()));
-    consume(context, "retention driver", Driver(app.clone()));
     let sweep = Arc::new(Sweep(app.clone()));
     context.tasks.supervise("retention search", move || {
         let sweep = Arc::clone(&sweep);
@@ -202,17 +223,20 @@ fn run(context: &Context, app: &App) {
         let (timers, driver) = (timers.clone(), Arc::clone(&driver));
         async move { timers.run(&*driver).await }
     });
+    Knowledge::new(closings, context.watermarks.clone())
 }
 
-fn consume<C: Consume>(context: &Context, name: &'static str, handler: C) {
+fn consume<C: Consume>(context: &Context, name: &'static str, handler: C) -> Arc<Consumer<C>> {
     let consumer = Arc::new(Consumer::new(
         handler,
         Arc::clone(&context.log),
         Arc::clone(&context.documents),
         context.watermarks.clone(),
     ));
+    let running = Arc::clone(&consumer);
     context.tasks.supervise(name, move || {
-        let consumer = Arc::clone(&consumer);
+        let consumer = Arc::clone(&running);
         async move { consumer.run().await }
     });
+    consumer
 }

@@ -315,6 +315,7 @@ async fn erasures_end(child: &mut Child, left: &[accounts::CloseAccountResponse]
             };
             let get = retention::GetErasureRequest {
                 receipt: Some(receipt),
+                ..retention::GetErasureRequest::default()
             };
             let state = client
                 .get_erasure(get)

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use hearth_kernel::{Decider, ErasureId, Failure, PartSlot, Parts, Reason, Service, Timestamp};
 use hearth_ports::Read;
 use prost::Message;
+use uuid::Uuid;
 
 use super::{Erased, Stage};
 use crate::aggregate::{Aggregate, CodecError, EncodedEvent, Life, Stored};
@@ -272,6 +273,11 @@ async fn forget_as<const SERVICE: u8>(
     erasure: ErasureId,
 ) -> Result<(), ExecuteError> {
     engine.purge::<Answer<SERVICE>>(erasure).await.map(|_| ())
+}
+
+/// Drops the answer of an erasure from memory. The kind is the same in every service.
+pub(crate) fn uncache(engine: &Engine, erasure: Uuid) {
+    engine.drop_cached::<Answer<1>>(erasure);
 }
 
 /// What a commit of an answer makes public; `None` for commits of other aggregates. A service's publisher asks this

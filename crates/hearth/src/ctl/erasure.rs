@@ -4,7 +4,6 @@
 mod proof;
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use clap::Subcommand;
 use hearth_api::retention::v1 as wire;
@@ -16,11 +15,6 @@ use super::connection::{Connection, ConnectionArgs};
 use super::output::{Shown, Table};
 use super::receipt::{ReceiptFile, Signed};
 use super::values;
-
-/// How often a receipt that is not known is asked for: for 5 s, far longer than services need to learn of each other.
-const TRIES: u32 = 25;
-/// The wait between two of them.
-const PAUSE: Duration = Duration::from_millis(200);
 
 #[derive(Subcommand, Clone, Debug)]
 pub(crate) enum ErasureCommand {
@@ -81,21 +75,15 @@ async fn status(to: &Connection, file: &ReceiptFile) -> Result<Shown, Exit> {
     ]))
 }
 
-/// The erasure. Retention learns of a closing a moment after it was answered, so a receipt that is not known yet is
-/// asked for again.
+/// The erasure. Retention says no only behind everything that was closed before it was asked.
 async fn erasure(to: &Connection, file: &ReceiptFile) -> Result<wire::GetErasureResponse, Exit> {
-    let mut tries = 1;
-    loop {
-        let request = wire::GetErasureRequest {
-            receipt: Some(file.reference()?),
-        };
-        match to.client.retention().get_erasure(request).await {
-            Ok(answer) => return Ok(answer.into_inner()),
-            Err(status) if status.code() == Code::NotFound && tries < TRIES => tries += 1,
-            Err(status) => return Err(to.refused(&status)),
-        }
-        tokio::time::sleep(PAUSE).await;
-    }
+    let request = wire::GetErasureRequest {
+        receipt: Some(file.reference()?),
+        ..wire::GetErasureRequest::default()
+    };
+    let answer = to.client.retention().get_erasure(request).await;
+    let answer = answer.map_err(|status| to.refused(&status))?;
+    Ok(answer.into_inner())
 }
 
 async fn receipts(to: &Connection, file: &mut ReceiptFile) -> Result<Shown, Exit> {

@@ -12,6 +12,7 @@ use hearth_api::retention::v1::{
     GetKeyReceiptRequest, GetReceiptKeysRequest, ReceiptBody, ReceiptKey, ReceiptReference,
     SignedReceipt, Step, receipt_body::Kind,
 };
+use hearth_api::types::v1::CommitToken;
 use hearth_kernel::{HomeId, Timestamp};
 use hearth_ports::{Clock, SystemClock};
 use hearth_retention::{key_id, verify_receipt};
@@ -36,6 +37,8 @@ pub(super) struct Closed {
     reference: ReceiptReference,
     pub(super) grace_ends_at: Timestamp,
     pub(super) ending: Vec<String>,
+    /// Stands for the closing: what is asked with it is answered by who knows of that.
+    token: Option<CommitToken>,
     /// The keys that receipts are signed with, got before anything is erased.
     keys: Vec<ReceiptKey>,
 }
@@ -78,19 +81,21 @@ pub(super) async fn close(who: &Person, line: &Line, home: HomeId) -> Result<Clo
         },
         grace_ends_at,
         ending: closed.ending_home_ids,
+        token: closed.token,
         keys,
     })
 }
 
-/// How far the erasure is. `None` while retention has not heard of it, or cannot answer right now.
+/// How far the erasure is, once retention has heard of the closing. `None` when it cannot answer right now.
 async fn ask(line: &Line, closed: &Closed) -> Result<Option<GetErasureResponse>> {
     let get = GetErasureRequest {
         receipt: Some(closed.reference.clone()),
+        after: closed.token.iter().cloned().collect(),
     };
     match line.retention().get_erasure(line.unsigned(get)).await {
         Ok(answer) => Ok(Some(answer.into_inner())),
         Err(status) => match status.code() {
-            tonic::Code::NotFound | tonic::Code::Unavailable => Ok(None),
+            tonic::Code::Unavailable => Ok(None),
             _ => Err(refused("GetErasure")(status)),
         },
     }

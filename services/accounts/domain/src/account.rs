@@ -285,9 +285,10 @@ pub enum Command {
     EndGrace,
     /// To note that every home is left, or ended: it names each of them.
     NoteDeparture(Departure),
-    /// To let an unproved account lapse, when its time is over or another takes its address.
+    /// To let an unproved account lapse, when its time is over or another takes its address; or one that never came to
+    /// be, because somebody has its address already.
     Lapse {
-        /// Whether a newer registration of the address takes its place.
+        /// Whether another account has, or takes, the address.
         replaced: bool,
     },
 }

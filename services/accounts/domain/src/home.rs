@@ -255,6 +255,11 @@ pub enum Command {
         /// Whose.
         membership: MembershipId,
     },
+    /// A guest's time is over: she is no member any more. Nothing for whoever has time left, or no end.
+    Expire {
+        /// Whose.
+        membership: MembershipId,
+    },
 }
 
 /// What happened.

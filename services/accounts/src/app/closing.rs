@@ -6,6 +6,7 @@ use hearth_accounts_domain::account::{Closing, Command, Event, Status};
 use hearth_engine::Actor;
 use hearth_kernel::{AccountId, Failure, HomeId, Reason, ReceiptId, Role, Secret};
 use ring::digest::{SHA256, digest};
+use uuid::Uuid;
 
 use super::caller::Request;
 use super::{App, Token, secrets};
@@ -39,10 +40,12 @@ impl App {
         password: &Secret,
         grace: Duration,
     ) -> Result<Closed, Failure> {
-        // The same door as sign-in, so that a stolen session is no way around its limits.
-        self.attempts.enter(account.into(), self.now())?;
+        // The same door as sign-in, and the same count, so that a stolen session is no way around its limits.
+        let address = self.load::<Account>(account).await?.state.address_key;
+        let address = Uuid::from_bytes(address.0);
+        self.attempts.enter(address, self.now())?;
         self.check_password(account, password).await?;
-        self.attempts.forgive(account.into());
+        self.attempts.forgive(address);
         let grace_bytes = grace.as_micros().to_be_bytes();
         let actor = Actor::Account(account);
         let call = self.call(request, account.as_bytes(), actor, &[&grace_bytes]);

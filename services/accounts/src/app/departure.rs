@@ -31,6 +31,34 @@ impl App {
         }
     }
 
+    /// The time of a guest that was due then is over: she leaves, and her place is free. One that was given more time
+    /// has a later timer. A guest that should have left and has not is not given up: the clock was set back.
+    pub(crate) async fn expire(
+        &self,
+        home: HomeId,
+        membership: MembershipId,
+        due: Timestamp,
+    ) -> Result<(), Failure> {
+        let facts = self.home_facts(home);
+        let command = HomeCommand::Expire { membership };
+        let call = self.fresh_call();
+        let outcome = self
+            .engine
+            .execute::<Home, _>(&call, home, &command, async move |_| Ok(facts.clone()))
+            .await;
+        let state = match outcome.map_err(Failure::from) {
+            Ok(outcome) => outcome.state,
+            // The home has ended, or is erased.
+            Err(failure) if failure.kind() == Kind::NotFound => return Ok(()),
+            Err(failure) => return Err(failure),
+        };
+        let end = state.members.get(&membership).map(|it| it.scope.expires_at);
+        if end.flatten().is_some_and(|end| end <= due) {
+            return Err(Reason::TEMPORARILY_UNAVAILABLE.into());
+        }
+        Ok(())
+    }
+
     /// Leaves every home of a closed account, and notes what became of them.
     pub(crate) async fn depart_all(&self, account: AccountId) -> Result<(), Failure> {
         let loaded = self.load::<Account>(account).await?;

@@ -94,18 +94,40 @@ impl App {
         let Stage::Requested(asked) = &registration.state.stage else {
             return Ok(());
         };
-        let Some(email) = self.open(&asked.profile.email).await? else {
+        let account = self.load::<Account>(asked.account).await?;
+        if account.gone || account.state.status == Status::Lapsed {
+            // It was abandoned before a crash: its keys are going, or gone.
             return self.settle(id, &Command::Drop).await;
+        }
+        let address = match self.open(&asked.profile.email).await? {
+            Some(email) => email.expose_text().and_then(Address::parse),
+            None => None,
         };
-        let address = email.expose_text().and_then(Address::parse);
         let Some(address) = address else {
-            return self.settle(id, &Command::Drop).await;
+            return self.drop_it(id, asked.account).await;
         };
         if !self.reserve(id, asked.account, &address).await? {
-            return self.settle(id, &Command::Drop).await;
+            return self.drop_it(id, asked.account).await;
         }
         self.make(id, asked, &address).await?;
         self.settle(id, &Command::Proceed).await
+    }
+
+    /// Nothing comes of a registration. The account that it named has a key ring since it was written down, so that is
+    /// said first: it is what the erasure of the ring follows.
+    async fn drop_it(&self, id: RegistrationId, account: AccountId) -> Result<(), Failure> {
+        self.abandon(account).await?;
+        self.settle(id, &Command::Drop).await
+    }
+
+    /// Appends to the account that it was abandoned.
+    async fn abandon(&self, account: AccountId) -> Result<(), Failure> {
+        let lapse = AccountCommand::Lapse { replaced: true };
+        match self.of_account(account, &lapse).await {
+            // It is in use, or purged: there is nothing to abandon.
+            Err(failure) if matches!(failure.kind(), Kind::Rejected | Kind::NotFound) => Ok(()),
+            other => other,
+        }
     }
 
     async fn settle(&self, id: RegistrationId, command: &Command) -> Result<(), Failure> {
@@ -131,7 +153,7 @@ impl App {
             Some(holder) if holder == account => return Ok(true),
             Some(holder) => {
                 let young = self.now() < record.state.reserved_at.plus(REGISTRATION_PAUSE);
-                if !self.gives_up(id, holder, address, young).await? {
+                if !self.gives_up(id, holder, young).await? {
                     return Ok(false);
                 }
                 Some(holder)
@@ -156,7 +178,6 @@ impl App {
         &self,
         id: RegistrationId,
         holder: AccountId,
-        address: &Address,
         young: bool,
     ) -> Result<bool, Failure> {
         let loaded = self.load::<Account>(holder).await?;
@@ -178,7 +199,7 @@ impl App {
                 }
             }
             Status::Active | Status::Closing(_) => {
-                self.tell_known(id, &loaded, address).await?;
+                self.tell_known(id, &loaded).await?;
                 Ok(false)
             }
         }
@@ -188,16 +209,9 @@ impl App {
         &self,
         id: RegistrationId,
         holder: &Loaded<Account>,
-        address: &Address,
     ) -> Result<(), Failure> {
-        let locale = match holder.state.profile.as_ref() {
-            Some(profile) => self.open_text(&profile.locale).await?,
-            None => String::new(),
-        };
-        let recipient = Recipient {
-            to: address.typed.clone(),
-            locale,
-        };
+        // To the address as she proved it, not as somebody else spelt it: that may be another mailbox.
+        let recipient = self.recipient(&holder.state).await?;
         let mail = self.known_address_mail(id, &recipient, self.now());
         let command = AccountCommand::RequestMail(mail);
         self.of_account(holder.state.account, &command).await
@@ -345,15 +359,20 @@ impl App {
     /// The day of a registration is over: what nobody confirmed lapses, and its record goes.
     pub(crate) async fn lapse(&self, id: RegistrationId) -> Result<(), Failure> {
         let registration: Arc<Loaded<Registration>> = self.load(id).await?;
-        if let Stage::Pending { account, .. } = registration.state.stage {
-            let lapse = AccountCommand::Lapse { replaced: false };
-            match self.of_account(account, &lapse).await {
-                // Confirmed in time.
-                Err(failure) if failure.kind() == Kind::Rejected => {}
-                // Purged.
-                Err(failure) if failure.kind() == Kind::NotFound => {}
-                other => other?,
+        match &registration.state.stage {
+            Stage::Pending { account, .. } => {
+                let lapse = AccountCommand::Lapse { replaced: false };
+                match self.of_account(*account, &lapse).await {
+                    // Confirmed in time.
+                    Err(failure) if failure.kind() == Kind::Rejected => {}
+                    // Purged.
+                    Err(failure) if failure.kind() == Kind::NotFound => {}
+                    other => other?,
+                }
             }
+            // Nobody could go on with it in all that time.
+            Stage::Requested(asked) => self.abandon(asked.account).await?,
+            Stage::Absent | Stage::Dropped => {}
         }
         self.remove::<Registration>(id).await?;
         Ok(())

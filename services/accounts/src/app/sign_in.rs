@@ -1,9 +1,13 @@
 //! Sign-in: the same work and the same refusal for an address that is known and one that is not.
 
+use std::collections::HashSet;
+use std::sync::{Mutex, PoisonError};
+
 use hearth_accounts_domain::account::Command;
 use hearth_accounts_domain::credentials::Command as CredentialsCommand;
-use hearth_engine::Actor;
-use hearth_kernel::{AccountId, Failure, Part, Reason, Secret, SessionId};
+use hearth_engine::{Actor, Aggregate};
+use hearth_kernel::{AccountId, Failure, Origin, Owner, Part, Purpose, Reason, Secret, SessionId};
+use hearth_ports::Binding;
 use uuid::Uuid;
 
 use super::App;
@@ -11,6 +15,25 @@ use super::caller::Request;
 use super::sessions::{Opening, SignedIn};
 use super::text::Address;
 use crate::aggregates::{Account, Credentials, Email};
+
+/// Bytes of a decoy: a key's id, a nonce and a tag, and room for a hash.
+const DECOY: usize = 128;
+/// Addresses that nobody has and that are remembered: 16 bytes each.
+const DECOYS: usize = 65_536;
+
+/// The addresses that nobody has and that were asked for in this process.
+#[derive(Debug, Default)]
+pub(crate) struct Decoys(Mutex<HashSet<AccountId>>);
+
+impl Decoys {
+    fn is_new(&self, nobody: AccountId) -> bool {
+        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen.len() >= DECOYS {
+            seen.clear();
+        }
+        seen.insert(nobody)
+    }
+}
 
 /// Who signs in, and with what.
 #[derive(Clone, Debug)]
@@ -81,10 +104,12 @@ impl App {
         let holder = self.load::<Account>(account).await?;
         let credentials = self.load::<Credentials>(account).await?;
         let usable = holder.state.may_sign_in() && credentials.state.may_attempt(self.now());
-        let stored = match credentials.state.password.as_ref().filter(|_| usable) {
+        // Opened also when it will not be asked: whether it may be tried is not to be read off the work either.
+        let stored = match credentials.state.password.as_ref() {
             Some(part) => self.open(part).await?,
-            None => None,
+            None => self.open_decoy(account).await,
         };
+        let stored = stored.filter(|_| usable);
         let usable = stored.is_some();
         let stored = stored.unwrap_or_else(|| self.passwords.decoy());
         let verdict = self.passwords.verify(password, &stored).await?;
@@ -103,6 +128,24 @@ impl App {
             self.afterwards(account, CredentialsCommand::Rehash { account, password });
         }
         Ok(())
+    }
+
+    /// Asks for a key that there is none of, as a password that is there asks for its own: once, for then a key that
+    /// there is would be kept. Nothing comes of it.
+    async fn open_decoy(&self, nobody: AccountId) -> Option<Secret> {
+        if self.decoys.is_new(nobody) {
+            let origin = Origin {
+                aggregate: Credentials::reference(nobody.into()),
+                version: 1,
+                event: 0,
+                part: 0,
+            };
+            let (owner, binding) = (Owner::Account(nobody), Binding::Event(origin));
+            let sealing = self.engine.sealing();
+            let opened = sealing.open(owner, Purpose::Profile, &binding, &[0; DECOY]);
+            drop(opened.await);
+        }
+        None
     }
 
     /// Writes down behind the answer, so that its time does not tell whether there was anything to write.

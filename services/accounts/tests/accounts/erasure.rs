@@ -7,8 +7,12 @@ use hearth_api::accounts::v1 as api;
 use hearth_api::events::v1::{
     self as events, ErasureStage, accounts_fact, envelope, owner::Owner, retention_fact,
 };
-use hearth_kernel::{AccountId, ErasureId, HomeId, Service};
-use hearth_ports::{Expected, Family, Log, Message as Stored, Position, Read, Stream, Subject};
+use hearth_kernel::{self as kernel, AccountId, ErasureId, HomeId, Service};
+use hearth_ports::{
+    Documents, Expected, Family, Log, Message as Stored, Position, Range, Read, Stream, Subject,
+    Table,
+};
+use hearth_vault::Drill;
 use prost::Message;
 
 use crate::house::{House, Person, outcome, request_id};
@@ -56,12 +60,16 @@ async fn due(house: &House, who: &Person) -> events::ClosingFact {
 
 /// Says what retention says once no key of the owners lives anywhere.
 async fn order(house: &House, closing: &events::ClosingFact) {
+    order_as(house, ERASURE, closing).await;
+}
+
+async fn order_as(house: &House, erasure: ErasureId, closing: &events::ClosingFact) {
     let owner = |owner| events::Owner { owner: Some(owner) };
     let homes = closing.ending_home_ids.iter();
     let homes = homes.map(|id| owner(Owner::HomeId(id.clone())));
     let account = owner(Owner::AccountId(closing.account_id.clone()));
     let order = events::ErasureOrder {
-        erasure_id: ERASURE.as_bytes().to_vec().into(),
+        erasure_id: erasure.as_bytes().to_vec().into(),
         stage: ErasureStage::Purging.into(),
         owners: [account].into_iter().chain(homes).collect(),
         membership_ids: closing.membership_ids.clone(),
@@ -74,7 +82,7 @@ async fn order(house: &House, closing: &events::ClosingFact) {
         payload: Some(envelope::Payload::RetentionFact(fact)),
         ..events::Envelope::default()
     };
-    let subject = Subject::fact(Service::Retention, "order", ERASURE);
+    let subject = Subject::fact(Service::Retention, "order", erasure);
     let bytes = envelope.encode_to_vec().into();
     house
         .memory
@@ -85,8 +93,12 @@ async fn order(house: &House, closing: &events::ClosingFact) {
 }
 
 async fn answered(house: &House) -> events::ErasureAnswer {
+    answered_as(house, ERASURE).await
+}
+
+async fn answered_as(house: &House, erasure: ErasureId) -> events::ErasureAnswer {
     let answer = async || {
-        let subject = Subject::fact(Service::Accounts, "erasure", ERASURE);
+        let subject = Subject::fact(Service::Accounts, "erasure", erasure);
         let message = house
             .memory
             .log
@@ -217,4 +229,84 @@ async fn what_nobody_confirmed_is_due_for_erasure_and_leaves_a_tombstone() {
     assert_eq!(history.len(), 1);
     let last = hearth_engine::Commit::read(&history[0].bytes).unwrap();
     assert!(last.is_tombstone());
+}
+
+/// The closings that are due.
+async fn all_due(house: &House) -> Vec<events::ClosingFact> {
+    let facts = stored(house, Family::State).await;
+    let closing = |message: &Stored| match events::Envelope::decode(message.bytes.clone())
+        .unwrap()
+        .payload?
+    {
+        envelope::Payload::AccountsFact(fact) => match fact.fact? {
+            accounts_fact::Fact::Closing(closing) if closing.due => Some(closing),
+            _ => None,
+        },
+        _ => None,
+    };
+    facts.iter().filter_map(closing).collect()
+}
+
+#[tokio::test]
+async fn of_registrations_that_came_to_nothing_nothing_is_left() {
+    const TIMES: usize = 5;
+    let house = House::open().await;
+    let anna = house.person("anna").await;
+    let owner = kernel::Owner::Account(anna.account_id.parse().unwrap());
+    for _ in 0..TIMES {
+        Person::new("anna").register(&house).await.unwrap();
+    }
+    // Each had a ring before anybody looked whether the address is known; each is named to retention.
+    let due = async || Some(all_due(&house).await).filter(|due| due.len() == TIMES);
+    let due = house.until("what was dropped to be due", due).await;
+    for (n, closing) in (1..).zip(&due) {
+        let account = AccountId::from_slice(&closing.account_id).unwrap();
+        let ring = kernel::Owner::Account(account);
+        assert!(
+            !house.vault.key_ids(ring).await.unwrap().is_empty(),
+            "the control"
+        );
+        house.vault.shred(ring).await.unwrap();
+        let erasure = ErasureId::from_bytes([n; 16]);
+        order_as(&house, erasure, closing).await;
+        answered_as(&house, erasure).await;
+        assert!(house.vault.key_ids(ring).await.unwrap().is_empty());
+    }
+    house.clock.advance(Duration::from_secs(25 * 3600));
+    let none = async || {
+        let records = stored(&house, Family::Rec).await;
+        let left = records.iter().any(|it| it.subject.kind() == "registration");
+        let timers = house.memory.documents.range(
+            Table("engine_timers"),
+            Service::Accounts.name().as_bytes(),
+            Range::all(100),
+        );
+        (!left && timers.await.unwrap().is_empty()).then_some(())
+    };
+    house.until("the day of each to be over", none).await;
+
+    let drill = Drill::new(&*house.memory.log, &*house.memory.custody)
+        .await
+        .unwrap();
+    let services = Service::ALL.map(kernel::Owner::Service);
+    let of_services: usize = services.iter().map(|it| drill.keys_of(*it)).sum();
+    assert!(drill.keys_of(owner) > 0 && of_services > 0);
+    assert_eq!(
+        drill.keys(),
+        drill.keys_of(owner) + of_services,
+        "no other ring"
+    );
+    for closing in &due {
+        let named = |it: &&Stored| holds(it, &closing.account_id);
+        let records = stored(&house, Family::Rec).await;
+        assert_eq!(records.iter().filter(named).count(), 0);
+        let history = stored(&house, Family::Evt).await;
+        let of_it: Vec<_> = history.iter().filter(named).collect();
+        assert_eq!(of_it.len(), 1);
+        let last = hearth_engine::Commit::read(&of_it[0].bytes).unwrap();
+        assert!(last.is_tombstone());
+    }
+    assert!(anna.account(&house).await.is_err(), "her token is old, and");
+    let mut anna = anna;
+    anna.sign_in(&house).await.unwrap();
 }

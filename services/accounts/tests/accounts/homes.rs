@@ -4,7 +4,8 @@ use hearth_api::accounts::v1 as api;
 use hearth_api::events::v1::InvitationMail;
 use hearth_api::events::v1::mail_content::Body;
 use hearth_api::types::v1::Role;
-use hearth_kernel::{Failure, Reason};
+use hearth_kernel::{Failure, Reason, Service};
+use hearth_ports::{Clock, Family, Log, Position, Stream};
 
 use crate::house::{House, Person, outcome, request_id};
 
@@ -275,4 +276,50 @@ async fn others_learn_ids_and_roles_and_no_names() {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn a_guest_whose_time_is_over_is_a_member_no_more_and_may_be_invited_again() {
+    let house = House::open().await;
+    let (mut anna, mut boris) = (house.person("anna").await, house.person("boris").await);
+    let made = anna.home(&house, "Cottage").await;
+    let hour = 3600;
+    let ends = house.clock.now().seconds() + hour;
+    let request = api::InviteMemberRequest {
+        request_id: request_id(),
+        home_id: made.home_id.clone(),
+        email: boris.email.clone(),
+        role: Role::Guest.into(),
+        member_expires_at: Some(prost_types::Timestamp {
+            seconds: ends,
+            nanos: 0,
+        }),
+        ..api::InviteMemberRequest::default()
+    };
+    let sent = outcome(house.homes().invite_member(anna.with(request)).await).unwrap();
+    let mail = |body: &Body| match body {
+        Body::Invitation(mail) if mail.invitation_id == sent.invitation_id => Some(mail.clone()),
+        _ => None,
+    };
+    let mail = house.mail(&boris.email, mail).await;
+    let joined = accept(&house, &boris, &mail).await.unwrap();
+    let membership: hearth_kernel::MembershipId = joined.membership_id.parse().unwrap();
+    assert_eq!(members(&house, &anna, &made.home_id).await.len(), 2);
+
+    house.clock.advance(std::time::Duration::from_secs(3601));
+    let gone = async || {
+        let stream = Stream::new(Family::Rec, Service::Accounts);
+        let page = house.memory.log.page(stream, Position::START, 1000);
+        let mut records = page.await.unwrap().into_iter();
+        let left = records.any(|it| it.subject.id() == Some(membership.into()));
+        (!left).then_some(())
+    };
+    house
+        .until("whose membership it was to be forgotten", gone)
+        .await;
+    anna.sign_in(&house).await.unwrap();
+    boris.sign_in(&house).await.unwrap();
+    let again = invite(&house, &anna, &made.home_id, &boris.email, Role::Guest, &[]).await;
+    accept(&house, &boris, &again.unwrap()).await.unwrap();
+    assert_eq!(members(&house, &anna, &made.home_id).await.len(), 2);
 }

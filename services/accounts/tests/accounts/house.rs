@@ -15,7 +15,9 @@ use hearth_backend_memory::Memory;
 use hearth_engine::Watermarks;
 use hearth_host::{Bound, Config, Context, Metrics, Module, Plan, Running};
 use hearth_kernel::{Failure, Sealed, Service};
-use hearth_ports::{AdjustableClock, Binding, Clock, Family, Log, Opened, Position, Stream, Tasks};
+use hearth_ports::{
+    AdjustableClock, Binding, Clock, Documents, Family, Log, Opened, Position, Stream, Tasks,
+};
 use hearth_rpc::stack::Front;
 use hearth_rpc::token::Parties;
 use hearth_rpc::{Authority, TokenKeys, failure_of};
@@ -23,6 +25,8 @@ use hearth_vault::Vault;
 use prost::Message;
 use tonic::service::Routes;
 use tonic::{Request, Status};
+
+use crate::counted::{Counted, Reads};
 
 /// The longest that anything is waited for.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -32,6 +36,8 @@ pub(crate) struct House {
     pub(crate) memory: Memory,
     pub(crate) clock: AdjustableClock,
     pub(crate) vault: Vault,
+    /// What is read of log and documents.
+    pub(crate) reads: Reads,
     running: Running,
 }
 
@@ -53,7 +59,17 @@ impl House {
     async fn on(memory: Memory, clock: AdjustableClock) -> Self {
         let tasks = Tasks::new();
         let now: Arc<dyn Clock> = Arc::new(clock.clone());
+        let reads = Reads::default();
         let log: Arc<dyn Log> = memory.log.clone();
+        let log: Arc<dyn Log> = Arc::new(Counted {
+            inner: log,
+            reads: reads.clone(),
+        });
+        let documents: Arc<dyn Documents> = memory.documents.clone();
+        let documents: Arc<dyn Documents> = Arc::new(Counted {
+            inner: documents,
+            reads: reads.clone(),
+        });
         let vault = Vault::start(log.clone(), memory.custody.clone(), now.clone(), &tasks).await;
         let vault = vault.expect("a vault");
         let watermarks = Watermarks::new(log.clone());
@@ -72,7 +88,7 @@ impl House {
         let context = |module: &'static Module| Context {
             service: module.service,
             log: log.clone(),
-            documents: memory.documents.clone(),
+            documents: documents.clone(),
             series: memory.series.clone(),
             blobs: memory.blobs.clone(),
             leases: memory.leases.clone(),
@@ -108,6 +124,7 @@ impl House {
             memory,
             clock,
             vault,
+            reads,
             running,
         };
         house

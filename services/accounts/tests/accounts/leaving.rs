@@ -149,3 +149,35 @@ async fn when_the_grace_is_over_the_homes_are_left_and_the_erasure_is_due() {
     let refused = anna.sign_in(&house).await.unwrap_err();
     assert_eq!(refused.reason, Reason::INVALID_CREDENTIALS);
 }
+
+#[tokio::test]
+async fn the_password_is_the_fresh_sign_in_however_old_the_session_is() {
+    let house = House::open().await;
+    let mut anna = house.person("anna").await;
+    house.clock.advance(Duration::from_secs(16 * 60));
+    let request = api::RefreshSessionRequest {
+        request_id: request_id(),
+        refresh_token: anna.tokens.refresh_token.clone(),
+    };
+    let refreshed = outcome(house.accounts().refresh_session(request).await).unwrap();
+    anna.tokens = refreshed.tokens.unwrap();
+    let mut thief = anna.clone();
+    thief.password = "this is not her password".to_owned();
+    let refused = close(&house, &thief).await.unwrap_err();
+    assert_eq!(refused.reason, Reason::INVALID_CREDENTIALS);
+    close(&house, &anna).await.unwrap();
+}
+
+#[tokio::test]
+async fn guessing_at_the_password_by_closing_counts_as_guessing_by_sign_in() {
+    let house = House::open().await;
+    let anna = house.person("anna").await;
+    let mut thief = anna.clone();
+    thief.password = "this is not her password".to_owned();
+    for _ in 0..5 {
+        let refused = close(&house, &thief).await.unwrap_err();
+        assert_eq!(refused.reason, Reason::INVALID_CREDENTIALS);
+    }
+    let refused = thief.sign_in(&house).await.unwrap_err();
+    assert_eq!(refused.reason, Reason::TOO_MANY_REQUESTS);
+}

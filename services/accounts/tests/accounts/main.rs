@@ -7,6 +7,7 @@
     reason = "a test fails by panicking, and hands its stores around"
 )]
 
+mod counted;
 mod erasure;
 mod homes;
 mod house;

@@ -1,7 +1,8 @@
 //! What is answered does not tell which addresses are known: the same bytes, but for what the request itself decides.
 
 use hearth_api::accounts::v1 as api;
-use hearth_kernel::Failure;
+use hearth_api::events::v1::mail_content::Body;
+use hearth_kernel::{Failure, Reason};
 use prost::Message;
 
 use crate::house::{House, Person, outcome, request_id};
@@ -85,4 +86,56 @@ async fn a_wrong_password_leaves_its_mark_only_where_there_is_an_account() {
         before,
         "nothing is stored for an address that nobody has"
     );
+}
+
+#[tokio::test]
+async fn a_wrong_password_is_the_same_reads_whether_somebody_has_the_address_or_not() {
+    let house = House::open().await;
+    house.person("anna").await;
+    // Another process: neither of the two is in its memory. Then both are.
+    let house = house.reopen().await;
+    for round in ["cold", "warm"] {
+        let mut costs = Vec::new();
+        for name in ["nobody", "anna"] {
+            let mut person = Person::new(name);
+            person.password = "this is not her password".to_owned();
+            house.reads.take();
+            let refused = person.sign_in(&house).await.unwrap_err();
+            assert_eq!(refused.reason, Reason::INVALID_CREDENTIALS);
+            let mut read = house.reads.take();
+            // What tasks of the process read by themselves is of other kinds.
+            let kinds = [
+                "email",
+                "account",
+                "credentials",
+                "ring",
+                "engine_snapshots",
+            ];
+            read.retain(|it| kinds.iter().any(|kind| it.ends_with(kind)));
+            read.sort();
+            costs.push(read);
+        }
+        assert_eq!(costs[0], costs[1], "{round}");
+        assert!(
+            costs[0].iter().any(|it| it.ends_with("credentials")),
+            "the control"
+        );
+        let ring = costs[0]
+            .iter()
+            .filter(|it| it.ends_with("ring-account"))
+            .count();
+        assert_eq!(ring > 0, round == "cold", "{costs:?}");
+    }
+}
+
+#[tokio::test]
+async fn who_has_the_address_is_told_where_she_proved_it_and_not_where_somebody_else_spelt_it() {
+    let house = House::open().await;
+    house.person("anna").await;
+    register(&house, "ANNA@Example.org", &request_id())
+        .await
+        .unwrap();
+    let known = |body: &Body| matches!(body, Body::AlreadyRegistered(_)).then_some(());
+    house.mail("anna@example.org", known).await;
+    assert_eq!(house.mails("ANNA@Example.org").await.len(), 0);
 }

@@ -11,8 +11,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hearth_engine::{ConsumeError, ExecuteError};
-use hearth_kernel::{ErasureId, KeyId, Kind, Owner, Part, Purpose, Reason, Timestamp};
-use hearth_ports::{Binding, Holding, Opened, Position, Range, SealError, StoreError, Table};
+use hearth_kernel::{ErasureId, KeyId, Kind, Owner, Part, Purpose, Reason, Service, Timestamp};
+use hearth_ports::{
+    Binding, Family, Holding, Opened, Position, Range, SealError, StoreError, Stream, Table,
+};
 use hearth_retention_domain::erasure::{Command, Next, Pass, Search, State, next};
 
 use super::App;
@@ -29,6 +31,20 @@ const LOGGED: usize = 8;
 const REST_MOST: Duration = Duration::from_secs(3_600);
 /// How often that wait doubles at most, before the bound above.
 const DOUBLINGS: u32 = 12;
+/// Whose events are waited for before the last search.
+const PUBLISHERS: [Service; 5] = [
+    Service::Accounts,
+    Service::Ingest,
+    Service::Media,
+    Service::Notifications,
+    Service::Retention,
+];
+/// How long after the last residual's end it is waited for events that have not been dropped. Then it is searched all
+/// the same: what is found is said.
+const UNTRIMMED: Duration = Duration::from_secs(86_400);
+
+/// How often it is looked whether somebody waits.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// Why a pass did not come to its end.
 #[derive(Debug, thiserror::Error)]
@@ -211,7 +227,11 @@ impl Sweep {
             let waiting = app.waiting(after.take(), &resting).await?;
             if waiting.is_empty() {
                 let Some(wake) = resting.wake_at(clock.now()) else {
-                    app.wanted.notified().await;
+                    // Another process may have asked, and can only be heard in the store.
+                    tokio::select! {
+                        () = app.wanted.notified() => {}
+                        () = clock.sleep(LOOK_EVERY) => {}
+                    }
                     continue;
                 };
                 tokio::select! {
@@ -224,6 +244,13 @@ impl Sweep {
             // Whoever comes meanwhile shares the next pass.
             clock.sleep(app.choices.search_pause).await;
         }
+    }
+
+    /// One pass for one erasure. Answers whether it was searched for.
+    #[cfg(test)]
+    pub(crate) async fn once(&self, erasure: ErasureId) -> Result<bool, SweepError> {
+        let last = self.0.sweep(&[erasure], &mut Resting::default()).await?;
+        Ok(last.is_some())
     }
 }
 
@@ -288,6 +315,11 @@ impl App {
             let Some(one) = self.wanted_by(*erasure, markers.len()).await? else {
                 continue;
             };
+            if one.kind == Search::Residuals && !self.events_ended(&one.state).await? {
+                let times = (self.engine.now(), self.choices.search_pause);
+                resting.put(one.erasure, one.kind, 0, times);
+                continue;
+            }
             if !wanted.is_empty() && markers.len() + one.count() > MARKERS {
                 break;
             }
@@ -342,6 +374,25 @@ impl App {
             keys,
             first,
         }))
+    }
+
+    /// Whether the events that were published before the purge are dropped: each relay does that at its own pace, and
+    /// one that stood still does it late. Before that the last search could only find them.
+    async fn events_ended(&self, state: &State) -> Result<bool, StoreError> {
+        let late = state
+            .residuals_end_at()
+            .is_none_or(|end| self.engine.now() >= end.plus(UNTRIMMED));
+        let Some(purged_at) = state.purged_at.filter(|_| !late) else {
+            return Ok(true);
+        };
+        for service in PUBLISHERS {
+            let events = Stream::new(Family::Int, service);
+            let first = self.engine.log().page(events, Position::START, 1).await?;
+            if first.iter().any(|it| it.recorded_at <= purged_at) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     async fn unwant(

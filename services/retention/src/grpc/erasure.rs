@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hearth_api::retention::v1 as api;
+use hearth_api::types::v1::CommitToken;
 use hearth_kernel::{Failure, Reason, ReceiptId, Timestamp, Violations};
 use hearth_retention_domain::erasure::{Receipt, State};
 use ring::digest::{SHA256, digest};
@@ -17,6 +18,8 @@ use crate::receipt::key_id;
 
 /// The most lines of the residual list that are answered.
 pub(super) const RESIDUALS: usize = 64;
+/// Tokens that one call waits for.
+const TOKENS: usize = 8;
 /// When to ask again for a receipt that waits for nothing with a date.
 const ASK_AGAIN: Duration = Duration::from_secs(3_600);
 
@@ -27,20 +30,47 @@ impl Grpc {
         &self,
         reference: Option<api::ReceiptReference>,
     ) -> Result<Arc<State>, Failure> {
-        let (receipt, secret) = named(reference)?;
+        self.shown_after(reference, &[]).await
+    }
+
+    /// The same, once what these tokens stand for is known here.
+    pub(super) async fn shown_after(
+        &self,
+        reference: Option<api::ReceiptReference>,
+        after: &[CommitToken],
+    ) -> Result<Arc<State>, Failure> {
+        let ((receipt, secret), after) = named(reference, after)?;
+        self.knowledge.after(&after).await?;
+        if let Some(state) = self.known(receipt, &secret).await? {
+            return Ok(state);
+        }
+        // She may have closed her account a moment ago: "no" is said only behind all that was decided before she asked.
+        self.knowledge.settled(self.app.engine.now()).await?;
+        let state = self.known(receipt, &secret).await?;
+        state.ok_or_else(|| Failure::new(Reason::NOT_FOUND).about("receipt", receipt))
+    }
+
+    async fn known(
+        &self,
+        receipt: ReceiptId,
+        secret: &[u8],
+    ) -> Result<Option<Arc<State>>, Failure> {
         let loaded = self.app.load(self.app.erasure_of(receipt)).await?;
         let known = loaded.state.closing.as_ref();
-        let hash = digest(&SHA256, &secret);
+        let hash = digest(&SHA256, secret);
         let expected = known.map_or([0; 32], |closing| closing.secret_hash);
         let same = bool::from(hash.as_ref().ct_eq(&expected));
-        if !same || known.is_none_or(|closing| closing.receipt != receipt) {
-            return Err(Failure::new(Reason::NOT_FOUND).about("receipt", receipt));
-        }
-        Ok(Arc::clone(&loaded.state))
+        let own = known.is_some_and(|closing| closing.receipt == receipt);
+        Ok((same && own).then(|| Arc::clone(&loaded.state)))
     }
 }
 
-fn named(reference: Option<api::ReceiptReference>) -> Result<(ReceiptId, Bytes), Failure> {
+type Named = ((ReceiptId, Bytes), Vec<hearth_engine::CommitToken>);
+
+fn named(
+    reference: Option<api::ReceiptReference>,
+    after: &[CommitToken],
+) -> Result<Named, Failure> {
     let mut violations = Violations::new();
     let reference = reference.unwrap_or_default();
     let receipt = violations.take(
@@ -54,7 +84,15 @@ fn named(reference: Option<api::ReceiptReference>) -> Result<(ReceiptId, Bytes),
         "receipt.receipt_secret",
         "exactly 32 bytes",
     );
-    violations.finish(receipt.map(|receipt| (receipt, secret)))
+    violations.require(after.len() <= TOKENS, "after", "at most 8 tokens");
+    let read = |token: &CommitToken| hearth_engine::CommitToken::from_bytes(&token.value);
+    let tokens: Option<Vec<_>> = after.iter().take(TOKENS).map(read).collect();
+    violations.require(tokens.is_some(), "after", "tokens of this system");
+    violations.finish(
+        receipt
+            .zip(tokens)
+            .map(|(receipt, tokens)| ((receipt, secret), tokens)),
+    )
 }
 
 /// How far it is.

@@ -1,9 +1,13 @@
 //! The RPCs: who is shown what, and when.
 
+use std::sync::Arc;
+
 use hearth_api::retention::v1::{
     self as api, retention_service_server, retention_service_server::RetentionService,
 };
-use hearth_kernel::{Failure, Reason};
+use hearth_api::types::v1::CommitToken;
+use hearth_kernel::{Failure, Reason, Service};
+use hearth_ports::{Family, Position, Stream};
 use hearth_rpc::failure_of;
 use tonic::{Request, Status};
 
@@ -24,12 +28,18 @@ fn own() -> Option<api::ReceiptReference> {
 }
 
 async fn erasure(grpc: &Grpc) -> api::GetErasureResponse {
-    let request = Request::new(api::GetErasureRequest { receipt: own() });
+    let request = Request::new(api::GetErasureRequest {
+        receipt: own(),
+        ..api::GetErasureRequest::default()
+    });
     grpc.get_erasure(request).await.unwrap().into_inner()
 }
 
 async fn refused(grpc: &Grpc, receipt: Option<api::ReceiptReference>) -> Failure {
-    let request = Request::new(api::GetErasureRequest { receipt });
+    let request = Request::new(api::GetErasureRequest {
+        receipt,
+        ..api::GetErasureRequest::default()
+    });
     let status: Status = grpc.get_erasure(request).await.unwrap_err();
     failure_of(&status)
 }
@@ -38,7 +48,7 @@ async fn refused(grpc: &Grpc, receipt: Option<api::ReceiptReference>) -> Failure
 async fn an_erasure_shows_itself_to_the_holder_of_the_secret_alone() {
     let disk = Disk::in_memory();
     let life = Life::begin(&disk).await;
-    let grpc = Grpc::new(life.app.clone());
+    let grpc = Grpc::new(life.app.clone(), Arc::clone(&life.knowledge));
     people(&life).await;
     life.accounts.close(&closing(Some(false))).await;
     until("it is announced", async || {
@@ -89,6 +99,65 @@ async fn an_erasure_shows_itself_to_the_holder_of_the_secret_alone() {
             .all(|it| it.ended || it.ends_at.is_none())
     );
     receipts(&grpc).await;
+    life.kill().await;
+}
+
+#[tokio::test]
+async fn a_closing_that_was_just_acked_is_never_not_found() {
+    let disk = Disk::in_memory();
+    let life = Life::begin(&disk).await;
+    let grpc = Grpc::new(life.app.clone(), Arc::clone(&life.knowledge));
+    people(&life).await;
+    // Without a token: "no" is said only behind all that accounts had decided. Nothing is waited for here.
+    life.accounts.close(&closing(Some(false))).await;
+    disk.clock.advance(std::time::Duration::from_micros(1));
+    assert_eq!(erasure(&grpc).await.state(), api::ErasureState::Grace);
+
+    let request = |token: Vec<u8>, count| api::GetErasureRequest {
+        receipt: own(),
+        after: vec![
+            CommitToken {
+                value: token.into()
+            };
+            count
+        ],
+    };
+    // With the token of the commit, which its relay has passed by now.
+    let evt = Stream::new(Family::Evt, Service::Accounts);
+    let position = disk.log.head(evt).await.unwrap().unwrap();
+    let token = hearth_engine::CommitToken {
+        service: Service::Accounts,
+        position,
+    };
+    let shown = grpc
+        .get_erasure(Request::new(request(token.to_bytes(), 8)))
+        .await;
+    assert_eq!(
+        shown.unwrap().into_inner().state(),
+        api::ErasureState::Grace
+    );
+
+    for bad in [request(token.to_bytes(), 9), request(vec![1], 1)] {
+        let status = grpc.get_erasure(Request::new(bad)).await.unwrap_err();
+        let failure = failure_of(&status);
+        assert_eq!(failure.reason, Reason::INVALID_REQUEST);
+        assert_eq!(failure.violations[0].field, "after");
+    }
+    // One that lies ahead of everything is not answered as if it were known.
+    let ahead = hearth_engine::CommitToken {
+        position: Position {
+            sequence: position.sequence + 1_000,
+            ..position
+        },
+        ..token
+    };
+    let status = grpc
+        .get_erasure(Request::new(request(ahead.to_bytes(), 1)))
+        .await;
+    assert_eq!(
+        failure_of(&status.unwrap_err()).reason,
+        Reason::STALE_KNOWLEDGE
+    );
     life.kill().await;
 }
 

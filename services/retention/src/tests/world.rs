@@ -23,7 +23,7 @@ use tempfile::TempDir;
 
 use super::fake::Fake;
 use super::fuse::{Fuse, Fused};
-use crate::app::App;
+use crate::app::{App, Knowledge};
 use crate::module::{self, Options};
 
 pub(super) const START: Timestamp = Timestamp::from_seconds(1_800_000_000);
@@ -35,7 +35,7 @@ pub(super) struct Disk {
     pub(super) memory: Memory,
     pub(super) log: Arc<dyn Log>,
     pub(super) documents: Arc<dyn Documents>,
-    custody: Arc<dyn KeyCustody>,
+    pub(super) custody: Arc<dyn KeyCustody>,
     pub(super) files: Arc<dyn StoredFiles>,
     scrubs: Arc<AtomicU64>,
 }
@@ -215,6 +215,7 @@ pub(super) struct Life {
     pub(super) accounts: Fake<1>,
     pub(super) notifications: Fake<4>,
     pub(super) app: App,
+    pub(super) knowledge: Arc<Knowledge>,
 }
 
 impl World {
@@ -226,6 +227,11 @@ impl World {
             .await
             .unwrap();
         let watermarks = Watermarks::new(Arc::clone(&log));
+        let listening = watermarks.clone();
+        tasks.supervise("watermarks", move || {
+            let listening = listening.clone();
+            async move { listening.listen(Service::Accounts).await }
+        });
         let access = Access::start(log, clock, watermarks.clone(), &tasks);
         Self {
             disk: disk.clone(),
@@ -270,7 +276,7 @@ impl Life {
             answers_from: vec!["accounts".into(), "notifications".into()],
             ..Options::default()
         };
-        let app = module::serve(&world.context(Service::Retention), &options)
+        let (app, knowledge) = module::serve(&world.context(Service::Retention), &options)
             .await
             .unwrap();
         Self {
@@ -278,6 +284,7 @@ impl Life {
             accounts,
             notifications,
             app,
+            knowledge,
         }
     }
 

@@ -355,6 +355,8 @@ fn note_departure(state: &State, departure: &Departure) -> Result<Vec<Event>, Re
 
 fn lapse(state: &State, replaced: bool, now: Timestamp) -> Result<Vec<Event>, Rejection> {
     match state.status {
+        // Nothing came of its registration. What that sealed under its keys is left, and is erased by this.
+        Status::Absent if replaced => Ok(vec![Event::Lapsed]),
         Status::Unverified if replaced || now >= state.registered_at.plus(REGISTRATION_LIVES) => {
             Ok(vec![Event::Lapsed])
         }

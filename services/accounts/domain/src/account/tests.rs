@@ -187,6 +187,20 @@ fn of_lapsing_and_verifying_the_first_one_wins() {
 }
 
 #[test]
+fn what_never_came_to_be_is_abandoned_once_and_never_registered() {
+    let abandon = Command::Lapse { replaced: true };
+    let state = given(std::slice::from_ref(&abandon));
+    assert_eq!(state.status, Status::Lapsed);
+    assert_eq!(when(&state, &abandon, START), Ok(vec![]));
+    assert_eq!(when(&state, &register(), START), Err(Rejection::Exists));
+    let late = Command::Lapse { replaced: false };
+    assert_eq!(
+        when(&State::default(), &late, START),
+        Err(Rejection::IsAbsent)
+    );
+}
+
+#[test]
 fn nobody_signs_in_to_what_is_not_verified_or_is_closed() {
     for state in [State::default(), given(&[register()])] {
         assert!(when(&state, &open(2), START).is_err());

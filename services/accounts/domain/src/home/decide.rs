@@ -58,6 +58,7 @@ impl Decider for Home {
             Command::Remove { by, membership } => remove(state, *by, *membership, facts),
             Command::Transfer { by, to } => transfer(state, *by, *to, facts),
             Command::Depart { membership } => Ok(depart(state, *membership)),
+            Command::Expire { membership } => Ok(expire(state, *membership, facts.now)),
         }
     }
 
@@ -401,4 +402,13 @@ fn depart(state: &State, membership: MembershipId) -> Vec<Event> {
         }
         Some(_) => vec![Event::MemberLeft { membership }],
     }
+}
+
+fn expire(state: &State, membership: MembershipId, now: Timestamp) -> Vec<Event> {
+    let end = state
+        .members
+        .get(&membership)
+        .and_then(|it| it.scope.expires_at);
+    let over = end.is_some_and(|end| end <= now);
+    Vec::from_iter(over.then_some(Event::MemberLeft { membership }))
 }

@@ -433,6 +433,7 @@ fn any_command() -> impl Strategy<Value = Command> {
         (who(), who()).prop_map(|(by, membership)| remove(by, membership)),
         (who(), who()).prop_map(|(by, to)| Command::Transfer { by, to }),
         who().prop_map(|membership| Command::Depart { membership }),
+        who().prop_map(|membership| Command::Expire { membership }),
         (who(), prop::option::of("[A-Z]{3}")).prop_map(|(by, time_zone)| Command::Update {
             by,
             name: None,
@@ -440,6 +441,32 @@ fn any_command() -> impl Strategy<Value = Command> {
             retention: BTreeMap::new()
         }),
     ]
+}
+
+#[test]
+fn a_guest_whose_time_is_over_gives_her_place_back_and_nobody_else_does() {
+    let end = START.plus(Duration::from_secs(3600));
+    let guest = Scope {
+        expires_at: Some(end),
+        ..role(Role::Guest)
+    };
+    let mut state = State::default();
+    for command in [create(), invite(OWNER, 8, guest), accept(8)] {
+        let events = Home::decide(&state, &command, &facts(&state, START)).unwrap();
+        state = fold::<Home>(state, &events);
+    }
+    let expire = |membership, now| {
+        let command = Command::Expire { membership };
+        Home::decide(&state, &command, &facts(&state, now)).unwrap()
+    };
+    let before = end.minus(Duration::from_micros(1));
+    assert_eq!(expire(member(8), before), vec![]);
+    assert_eq!(expire(OWNER, end), vec![]);
+    assert_eq!(expire(member(9), end), vec![]);
+    let left = Event::MemberLeft {
+        membership: member(8),
+    };
+    assert_eq!(expire(member(8), end), [left]);
 }
 
 proptest! {
