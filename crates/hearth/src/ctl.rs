@@ -4,6 +4,7 @@
 //! offline (`doctor`, `verify`, `rebuild`) takes the data folder for itself and shows counts, ids and states.
 
 mod account;
+mod attested;
 mod chain;
 mod connection;
 mod devices;
@@ -64,8 +65,8 @@ enum Command {
     Erasure(erasure::ErasureCommand),
     /// Examine a data folder, and say what to do (offline)
     Doctor(folder::FolderArgs),
-    /// Walk the hash chains of a data folder (offline)
-    Verify(folder::FolderArgs),
+    /// Walk the hash chains of a data folder, and check its signed checkpoints (offline)
+    Verify(verify::VerifyArgs),
     /// What consumers set aside, and its release (asks the admin port)
     Parked(parked::ParkedArgs),
     /// Make a view anew from the log (offline)
@@ -90,8 +91,8 @@ pub async fn run(args: CtlArgs) -> Result<(), Exit> {
         }
         Command::Erasure(command) => Some(erasure::run(command, connection).await?),
         Command::Doctor(folder) => Some(doctor::run(&folder).await?),
-        Command::Verify(folder) => {
-            let (shown, end) = verify::run(&folder).await?;
+        Command::Verify(verify) => {
+            let (shown, end) = verify::run(&verify).await?;
             show(&shown, args.json);
             return end.map_or(Ok(()), Err);
         }

@@ -324,6 +324,31 @@ fn an_operator_examines_a_folder_that_nothing_else_has_open() {
     let verified = server.json(&["verify", "--data", "data"]);
     assert_eq!(verified["broken"], serde_json::json!([]));
     assert!(verified["streams"][0]["commits"].as_u64() > Some(0));
+    assert_eq!(verified["findings"], serde_json::json!([]));
+    // The services signed a last checkpoint when they stopped; it can be kept, and the data extends it.
+    let newest = text(&verified["checkpoints"][0], "newest").to_owned();
+    let extends = server.ctl(&["verify", "--data", "data", "--against", &newest]);
+    assert_eq!(extends.code, 0, "{}", extends.err);
+    let other = format!("accounts:9000:{}", "a".repeat(64));
+    std::fs::write(
+        server.path("kept"),
+        format!("checkpoint={newest}\n{other}\n"),
+    )
+    .expect("kept");
+    let lost = server.ctl(&["verify", "--data", "data", "--against", "kept"]);
+    assert_eq!(
+        (lost.code, lost.err.lines().count()),
+        (1, 1),
+        "{}",
+        lost.err
+    );
+    assert!(
+        lost.out.contains("was rolled back or cut off"),
+        "{}",
+        lost.out
+    );
+    let nothing = server.ctl(&["verify", "--data", "data", "--against", "no-such-file"]);
+    assert_eq!(nothing.code, 64, "{}", nothing.err);
     let views = server.json(&["rebuild", "--data", "data"]);
     for view in views.as_array().expect("views") {
         let rebuilt = server.ctl(&["rebuild", "--data", "data", text(view, "view")]);

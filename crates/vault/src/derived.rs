@@ -38,3 +38,25 @@ pub async fn derived(
         derive_secret(&key, purpose, name)
     }))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::trial::trial;
+
+    #[tokio::test]
+    async fn it_is_the_secret_of_the_handle_and_none_is_made() {
+        let trial = trial().await;
+        let (log, custody) = (&*trial.memory.log, &*trial.memory.custody);
+        let wanted = (Purpose::Signing, "checkpoints.1");
+        let ring = ring_subject(Owner::Service(Service::Ingest));
+        let none = derived(log, custody, Service::Ingest, wanted).await;
+        assert_eq!(none.unwrap(), None);
+        let made = log.last(&ring, Read::Leader).await.unwrap();
+        assert!(made.is_none());
+        let handle = trial.vault.handle(Service::Ingest);
+        let secret = handle.service_secret(wanted.0, wanted.1).await.unwrap();
+        let read = derived(log, custody, Service::Ingest, wanted).await;
+        assert_eq!(read.unwrap(), Some(secret));
+    }
+}

@@ -1,8 +1,8 @@
 //! The hash chains of a history stream, walked commit by commit: every commit follows the one before and hashes it.
 //!
 //! It runs over the bytes as they lie in the log, ciphertext included, and opens nothing, so it works when keys are
-//! gone. It detects what was damaged, lost or put in before the last commit of an aggregate; not a last commit that
-//! was changed or cut off, which nothing hashes yet, nor what whoever can write the log wrote anew.
+//! gone. It detects what was damaged, lost or put in before the last commit of an aggregate. A last commit that was
+//! changed or cut off, and what whoever can write the log wrote anew, are for the signed checkpoints to show.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -94,11 +94,15 @@ pub(crate) struct Report {
     pub(crate) broken: Vec<Broken>,
 }
 
-/// Walks a whole stream.
+/// Walks a whole stream, and shows each message, with its commit if it is one and its hash, to `seen`.
 ///
 /// # Errors
 /// When the log does not answer.
-pub(crate) async fn walk(log: &dyn Log, stream: Stream) -> Result<Report, StoreError> {
+pub(crate) async fn walk(
+    log: &dyn Log,
+    stream: Stream,
+    mut seen: impl FnMut(&Message, Option<&Commit>, &[u8; 32]) + Send,
+) -> Result<Report, StoreError> {
     let mut walker = Walker::default();
     let mut after = Position::START;
     loop {
@@ -108,7 +112,9 @@ pub(crate) async fn walk(log: &dyn Log, stream: Stream) -> Result<Report, StoreE
         };
         after = last.position;
         for message in &page {
-            walker.take(message);
+            let (commit, link) = (Commit::read(&message.bytes).ok(), link(&message.bytes));
+            seen(message, commit.as_ref(), &link);
+            walker.take(message, commit, link);
         }
     }
 }
@@ -132,10 +138,9 @@ struct Walker {
 }
 
 impl Walker {
-    fn take(&mut self, message: &Message) {
+    fn take(&mut self, message: &Message, commit: Option<Commit>, link: [u8; 32]) {
         self.report.commits += 1;
-        let link = link(&message.bytes);
-        let Ok(commit) = Commit::read(&message.bytes) else {
+        let Some(commit) = commit else {
             self.fault(message, Fault::Unreadable);
             // Whatever it was, the next one should hash it and follow it.
             let before = self.chains.get(&message.subject);

@@ -100,7 +100,7 @@ impl Script {
     }
 
     async fn report(&self) -> Report {
-        walk(&self.log, STREAM).await.unwrap()
+        walk(&self.log, STREAM, |_, _, _| {}).await.unwrap()
     }
 
     /// The only fault, which must lie there.
