@@ -190,6 +190,13 @@ impl Installation {
         )
         .await
         .map_err(|error| Exit::failed("the vault does not start", &error))?;
+        let asked = vault.clone();
+        metrics.ask(
+            "hearth_vault_leases_fresh",
+            "1 while the leases of keys are alive in this process; else nothing is sealed or opened.",
+            &[],
+            move || i64::from(asked.leases_are_fresh()),
+        );
         let watermarks = listen(&ports, &tasks);
         let access = Access::start(
             Arc::clone(&ports.log),

@@ -149,6 +149,13 @@ impl Vault {
         ))
     }
 
+    /// Whether this process has read the fences as lately as leases of keys need: for metrics. While it has not,
+    /// nothing is sealed or opened.
+    #[must_use]
+    pub fn leases_are_fresh(&self) -> bool {
+        self.inner.fences.is_fresh(self.core().clock.now())
+    }
+
     /// What checks the vault's signatures.
     #[must_use]
     pub fn verifier(&self) -> Verifier {

@@ -15,6 +15,8 @@ use hearth_ports::{Clock, Expected, Log, StoreError, Subject, Tasks};
 use prost::Message;
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc};
 
+pub use crate::counts::Counts;
+
 /// Rounds of appends under way at a time.
 pub const IN_FLIGHT: usize = 4;
 /// Shards of the telemetry stream.
@@ -80,6 +82,7 @@ struct Item {
 pub struct Frames {
     sender: mpsc::Sender<Item>,
     budget: Arc<Semaphore>,
+    counts: Arc<Counts>,
 }
 
 impl Frames {
@@ -88,15 +91,29 @@ impl Frames {
     pub fn start(log: Arc<dyn Log>, clock: Arc<dyn Clock>, tasks: &Tasks) -> Self {
         let (sender, receiver) = mpsc::channel(ROUND_ITEMS);
         let receiver = Arc::new(Mutex::new(receiver));
+        let counts = Arc::new(Counts::default());
         for _ in 0..IN_FLIGHT {
             let (log, clock) = (Arc::clone(&log), Arc::clone(&clock));
-            let receiver = Arc::clone(&receiver);
-            tasks.spawn("ingest frames", append_rounds(log, clock, receiver));
+            let (receiver, counts) = (Arc::clone(&receiver), Arc::clone(&counts));
+            tasks.spawn("ingest frames", append_rounds(log, clock, receiver, counts));
         }
         Self {
             sender,
             budget: Arc::new(Semaphore::new(BUDGET_BYTES >> 10)),
+            counts,
         }
+    }
+
+    /// What was counted.
+    #[must_use]
+    pub const fn counts(&self) -> &Arc<Counts> {
+        &self.counts
+    }
+
+    /// Bytes that may still be handed in without a wait.
+    #[must_use]
+    pub fn room_bytes(&self) -> usize {
+        self.budget.available_permits() << 10
     }
 
     /// Hands a batch in. Waits while too much is under way; `done` hears what became of it.
@@ -135,6 +152,7 @@ async fn append_rounds(
     log: Arc<dyn Log>,
     clock: Arc<dyn Clock>,
     receiver: Arc<Mutex<mpsc::Receiver<Item>>>,
+    counts: Arc<Counts>,
 ) {
     let mut items = Vec::new();
     loop {
@@ -158,7 +176,7 @@ async fn append_rounds(
         let frames = shards
             .into_iter()
             .flat_map(|(shard, frames)| frames.into_iter().map(move |items| (shard, items)));
-        join_all(frames.map(|(shard, items)| append(&*log, shard, now, items))).await;
+        join_all(frames.map(|(shard, items)| append(&*log, &counts, shard, now, items))).await;
     }
 }
 
@@ -166,7 +184,7 @@ fn room(frame: &[Item], item: &Item) -> bool {
     frame.iter().map(|it| it.bytes).sum::<usize>() + item.bytes <= FRAME_BYTES
 }
 
-async fn append(log: &dyn Log, shard: u8, written_at: i64, mut items: Vec<Item>) {
+async fn append(log: &dyn Log, counts: &Counts, shard: u8, written_at: i64, mut items: Vec<Item>) {
     let mut frame = Frame {
         written_at,
         ..Frame::default()
@@ -177,7 +195,9 @@ async fn append(log: &dyn Log, shard: u8, written_at: i64, mut items: Vec<Item>)
     }
     let bytes = Bytes::from(frame.encode_to_vec());
     drop(frame);
+    let size = bytes.len();
     let stored = append_bytes(log, &Subject::telemetry(shard), bytes).await;
+    counts.frame(size, stored.is_ok());
     if let Err(error) = &stored {
         tracing::warn!(shard, error = %error, "frame not stored");
     }

@@ -5,6 +5,7 @@ mod app;
 pub mod batch;
 mod codec;
 mod core;
+mod counts;
 mod erasers;
 mod facts;
 pub mod frames;

@@ -14,6 +14,7 @@ use hearth_ports::{Family, Stream};
 use hearth_rpc::{Authorisation, Idempotency, MethodRule, Rate};
 use serde::Deserialize;
 
+use crate::counts;
 use crate::batch::MAX_BATCH_BYTES;
 use crate::facts::Facts;
 use crate::running::{Parts, Running, run};
@@ -154,6 +155,7 @@ async fn start(context: Context) -> Result<Started, StartError> {
     })
     .await
     .map_err(|error| StartError::Other(format!("ingest does not start: {error}")))?;
+    counts::show(&context.metrics, &running.app.core);
     let access = Arc::clone(&context.access);
     Ok(routes(&running).ready_when("facts of accounts", move || access.facts().is_fresh()))
 }

@@ -107,6 +107,8 @@ impl Session {
             refused,
             ..
         } = self.check(batch).await;
+        let accepted = made.iter().map(|made| made.segment.len()).sum();
+        let counted = (accepted, refused.len());
         let place = (stream, batch.sequence);
         let sealing = Arc::clone(self.core.engine.sealing());
         let sealed = self.sealer.seal(&*sealing, place, &made, signals).await;
@@ -130,7 +132,10 @@ impl Session {
             .submit(self.standing.home, place, load, self.done.clone())
             .await
         {
-            Ok(()) => Turn::On,
+            Ok(()) => {
+                frames.counts().batch(counted.0, counted.1);
+                Turn::On
+            }
             Err(_) => Turn::End(Failure::new(Reason::SHUTTING_DOWN)),
         }
     }
