@@ -49,6 +49,9 @@ struct Inner {
     places: Semaphore,
     waiting: AtomicUsize,
     arenas: Mutex<Vec<Vec<Block>>>,
+    /// The blocks of each hash that was computed.
+    #[cfg(test)]
+    filled: Mutex<Vec<usize>>,
 }
 
 impl std::fmt::Debug for Passwords {
@@ -118,6 +121,8 @@ impl Passwords {
                 places: Semaphore::new(cost.arenas.max(1)),
                 waiting: AtomicUsize::new(0),
                 arenas: Mutex::new(Vec::new()),
+                #[cfg(test)]
+                filled: Mutex::default(),
             }),
         }
     }
@@ -194,6 +199,8 @@ impl Passwords {
 impl Inner {
     fn fill(&self, params: Params, password: &Secret, salt: &[u8]) -> Option<Vec<u8>> {
         let blocks = params.block_count();
+        #[cfg(test)]
+        self.filled.lock().ok()?.push(blocks);
         let mut arena = self.arenas().pop().unwrap_or_default();
         arena.resize(blocks.max(arena.len()), Block::new());
         let (algorithm, version) = (Algorithm::Argon2id, Version::V0x13);
@@ -281,6 +288,21 @@ mod tests {
         };
         let verdict = passwords(dearer, 1).verify(&right, &phc).await.unwrap();
         assert!(verdict.right && verdict.outdated);
+    }
+
+    #[tokio::test]
+    async fn a_decoy_costs_one_hash_over_as_much_memory_as_a_password() {
+        let passwords = passwords(CHEAP, 1);
+        let phc = passwords.hash(&Secret::from("right")).await.unwrap();
+        let cost = async |phc: &Secret| {
+            passwords.inner.filled.lock().unwrap().clear();
+            let verdict = passwords.verify(&Secret::from("wrong"), phc).await.unwrap();
+            assert!(!verdict.right && !verdict.outdated);
+            passwords.inner.filled.lock().unwrap().clone()
+        };
+        let known = cost(&phc).await;
+        assert_eq!(known.len(), 1);
+        assert_eq!(cost(&passwords.decoy()).await, known);
     }
 
     #[tokio::test]

@@ -60,7 +60,13 @@ impl App {
             match SessionFamily::decide(&family.state, &command, &now) {
                 Ok(_) => {}
                 Err(Rejection::TokenWasReused) => {
-                    return Err(self.kill(account, shown.session).await);
+                    tracing::warn!("refresh token used again, session ended");
+                    let cause = Cause::TokenReused;
+                    return Err(self.kill(account, shown.session, cause).await);
+                }
+                // What it said about a device goes with it, and not only when she signs in again.
+                Err(Rejection::HasExpired) => {
+                    return Err(self.kill(account, shown.session, Cause::Expired).await);
                 }
                 Err(_) => return Err(ended()),
             }
@@ -68,13 +74,11 @@ impl App {
         Err(ended())
     }
 
-    /// Ends a session of which somebody has a copy.
-    async fn kill(&self, account: AccountId, session: SessionId) -> Failure {
-        let cause = Cause::TokenReused;
+    /// Ends a session of which somebody has a copy, or whose time is over.
+    async fn kill(&self, account: AccountId, session: SessionId, cause: Cause) -> Failure {
         let killed = self
             .of_account(account, &Command::EndSession { session, cause })
             .await;
-        tracing::warn!("refresh token used again, session ended");
         // Not open any more is as good.
         match killed {
             Ok(()) => {}

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use hearth_api::accounts::v1 as api;
-use hearth_kernel::{Failure, Reason};
+use hearth_api::events::v1::accounts_event::Event;
+use hearth_kernel::{Failure, Reason, Service};
+use hearth_ports::{Family, Log, Position, Stream};
 
 use crate::house::{House, Person, outcome, request_id};
 
@@ -135,4 +137,15 @@ async fn an_idle_session_ends_after_thirty_days() {
         .await
         .unwrap_err();
     assert_eq!(refused.reason, Reason::SESSION_ENDED);
+    // Nothing of it stays: neither its tokens nor its place in the account.
+    let family = async || {
+        let stream = Stream::new(Family::Rec, Service::Accounts);
+        let page = house.memory.log.page(stream, Position::START, 1000);
+        let records = page.await.unwrap();
+        records.iter().any(|it| it.subject.kind() == "session")
+    };
+    assert!(!family().await);
+    let ended = |it: &Event| matches!(it, Event::SessionRevoked(_)).then_some(());
+    let published = async || house.events().await.iter().find_map(ended);
+    house.until("the end to be published", published).await;
 }
