@@ -285,11 +285,15 @@ pub enum Command {
     EndGrace,
     /// To note that every home is left, or ended: it names each of them.
     NoteDeparture(Departure),
-    /// To let an unproved account lapse, when its time is over or another takes its address; or one that never came to
-    /// be, because somebody has its address already.
+    /// To let an unproved account lapse, when its time is over or another takes its address.
     Lapse {
-        /// Whether another account has, or takes, the address.
+        /// Whether a newer registration of the address takes its place.
         replaced: bool,
+    },
+    /// To give up an account that never came to be, because somebody has its address already.
+    Abandon {
+        /// The registration that names it.
+        registration: RegistrationId,
     },
 }
 

@@ -43,7 +43,10 @@ pub enum Stage {
         client_secret_hash: [u8; 32],
     },
     /// Nothing came of it: the address is known, or gets too many mails.
-    Dropped,
+    Dropped {
+        /// The account that it named: a key ring was made for it. Records of the first release do not say.
+        account: Option<AccountId>,
+    },
 }
 
 /// What is known.
@@ -148,7 +151,7 @@ impl Decider for Registration {
             (Command::Ask(_), _) => Err(Rejection::Exists),
             (Command::Proceed, Stage::Requested(_)) => Ok(vec![Event::Proceeded]),
             (Command::Drop, Stage::Requested(_)) => Ok(vec![Event::Dropped]),
-            (Command::Proceed, Stage::Pending { .. }) | (Command::Drop, Stage::Dropped) => {
+            (Command::Proceed, Stage::Pending { .. }) | (Command::Drop, Stage::Dropped { .. }) => {
                 Ok(Vec::new())
             }
             (Command::CountWrongCode, Stage::Pending { .. })
@@ -177,7 +180,11 @@ impl Decider for Registration {
                 state
             }
             Event::Dropped => {
-                state.stage = Stage::Dropped;
+                let account = match &state.stage {
+                    Stage::Requested(request) => Some(request.account),
+                    _ => None,
+                };
+                state.stage = Stage::Dropped { account };
                 state
             }
             Event::WrongCodeCounted => {

@@ -104,26 +104,24 @@ impl App {
             None => None,
         };
         let Some(address) = address else {
-            return self.drop_it(id, asked.account).await;
+            return self.settle(id, &Command::Drop).await;
         };
         if !self.reserve(id, asked.account, &address).await? {
-            return self.drop_it(id, asked.account).await;
+            return self.settle(id, &Command::Drop).await;
         }
         self.make(id, asked, &address).await?;
         self.settle(id, &Command::Proceed).await
     }
 
-    /// Nothing comes of a registration. The account that it named has a key ring since it was written down, so that is
-    /// said first: it is what the erasure of the ring follows.
-    async fn drop_it(&self, id: RegistrationId, account: AccountId) -> Result<(), Failure> {
-        self.abandon(account).await?;
-        self.settle(id, &Command::Drop).await
-    }
-
-    /// Appends to the account that it was abandoned.
-    async fn abandon(&self, account: AccountId) -> Result<(), Failure> {
-        let lapse = AccountCommand::Lapse { replaced: true };
-        match self.of_account(account, &lapse).await {
+    /// Gives up the account that a registration named: it has a key ring since that was written down, and is erased like
+    /// one that nobody confirmed. At the same time as such a one, so that a repeat of the request tells nothing.
+    async fn abandon(
+        &self,
+        registration: RegistrationId,
+        account: AccountId,
+    ) -> Result<(), Failure> {
+        let abandon = AccountCommand::Abandon { registration };
+        match self.of_account(account, &abandon).await {
             // It is in use, or purged: there is nothing to abandon.
             Err(failure) if matches!(failure.kind(), Kind::Rejected | Kind::NotFound) => Ok(()),
             other => other,
@@ -371,8 +369,11 @@ impl App {
                 }
             }
             // Nobody could go on with it in all that time.
-            Stage::Requested(asked) => self.abandon(asked.account).await?,
-            Stage::Absent | Stage::Dropped => {}
+            Stage::Requested(asked) => self.abandon(id, asked.account).await?,
+            Stage::Dropped {
+                account: Some(account),
+            } => self.abandon(id, *account).await?,
+            Stage::Absent | Stage::Dropped { account: None } => {}
         }
         self.remove::<Registration>(id).await?;
         Ok(())

@@ -127,7 +127,10 @@ mod of_registration {
         };
         let stage = match &state.stage {
             Stage::Absent => stored::RegistrationStage::Absent,
-            Stage::Dropped => stored::RegistrationStage::Dropped,
+            Stage::Dropped { account } => {
+                out.account = account.map(bytes).unwrap_or_default();
+                stored::RegistrationStage::Dropped
+            }
             Stage::Pending {
                 account,
                 client_secret_hash,
@@ -152,7 +155,9 @@ mod of_registration {
         let stage = match it.stage() {
             stored::RegistrationStage::Unspecified => return Err(CodecError::Malformed("stage")),
             stored::RegistrationStage::Absent => Stage::Absent,
-            stored::RegistrationStage::Dropped => Stage::Dropped,
+            stored::RegistrationStage::Dropped => Stage::Dropped {
+                account: optional_id(&it.account)?,
+            },
             stored::RegistrationStage::Pending => Stage::Pending {
                 account: id(&it.account)?,
                 client_secret_hash: hash(&it.client_secret_hash)?,

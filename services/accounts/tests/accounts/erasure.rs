@@ -256,6 +256,7 @@ async fn of_registrations_that_came_to_nothing_nothing_is_left() {
     for _ in 0..TIMES {
         Person::new("anna").register(&house).await.unwrap();
     }
+    house.clock.advance(Duration::from_secs(25 * 3600));
     // Each had a ring before anybody looked whether the address is known; each is named to retention.
     let due = async || Some(all_due(&house).await).filter(|due| due.len() == TIMES);
     let due = house.until("what was dropped to be due", due).await;
@@ -266,13 +267,19 @@ async fn of_registrations_that_came_to_nothing_nothing_is_left() {
             !house.vault.key_ids(ring).await.unwrap().is_empty(),
             "the control"
         );
+        let keys = house.vault.key_ids(ring).await.unwrap();
+        let history = stored(&house, Family::Evt).await;
+        let found = |key: &kernel::KeyId| history.iter().any(|it| holds(it, key.as_bytes()));
+        assert!(
+            keys.iter().any(|(_, key)| found(key)),
+            "what retention's control asks for"
+        );
         house.vault.shred(ring).await.unwrap();
         let erasure = ErasureId::from_bytes([n; 16]);
         order_as(&house, erasure, closing).await;
         answered_as(&house, erasure).await;
         assert!(house.vault.key_ids(ring).await.unwrap().is_empty());
     }
-    house.clock.advance(Duration::from_secs(25 * 3600));
     let none = async || {
         let records = stored(&house, Family::Rec).await;
         let left = records.iter().any(|it| it.subject.kind() == "registration");

@@ -1,10 +1,10 @@
 //! What an account decides, and what its events do to it.
 
-use hearth_kernel::{Decider, HomeId, MembershipId, SessionId, Timestamp};
+use hearth_kernel::{Decider, HomeId, MembershipId, Part, RegistrationId, SessionId, Timestamp};
 
 use super::{
-    Access, Account, Cause, Closing, Command, Departure, Event, Facts, Joining, Mail, MailKind,
-    Rejection, Session, State, Status,
+    Access, Account, AddressKey, Cause, Closing, Command, Departure, Event, Facts, Joining, Mail,
+    MailKind, Profile, Rejection, Session, State, Status,
 };
 use crate::limits::{
     HOMES, JOINING_LASTS, KNOWN_ADDRESS_PAUSE, LONGEST_GRACE, REGISTRATION_LIVES, REVOKED_NAMED,
@@ -60,6 +60,7 @@ impl Decider for Account {
             },
             Command::NoteDeparture(departure) => note_departure(state, departure),
             Command::Lapse { replaced } => lapse(state, *replaced, facts.now),
+            Command::Abandon { registration } => abandon(state, *registration, facts),
         }
     }
 
@@ -353,10 +354,37 @@ fn note_departure(state: &State, departure: &Departure) -> Result<Vec<Event>, Re
     Ok(ends.chain([Event::Departed(departure.clone())]).collect())
 }
 
+/// Nothing came of its registration, but what that sealed made keys: it is registered, saying nothing, and lapses. So it
+/// is erased like what nobody confirmed, and the search for its keys finds what they sealed.
+fn abandon(
+    state: &State,
+    registration: RegistrationId,
+    facts: &Facts,
+) -> Result<Vec<Event>, Rejection> {
+    match state.status {
+        Status::Absent => {
+            let nothing = || Part::clear("");
+            let registered = Event::Registered {
+                account: facts.account,
+                registration,
+                address_key: AddressKey::default(),
+                profile: Box::new(Profile {
+                    email: nothing(),
+                    username: nothing(),
+                    locale: nothing(),
+                }),
+                at: facts.now,
+            };
+            Ok(vec![registered, Event::Lapsed])
+        }
+        Status::Unverified => Ok(vec![Event::Lapsed]),
+        Status::Lapsed => Ok(Vec::new()),
+        _ => Err(standing_in_the_way(state)),
+    }
+}
+
 fn lapse(state: &State, replaced: bool, now: Timestamp) -> Result<Vec<Event>, Rejection> {
     match state.status {
-        // Nothing came of its registration. What that sealed under its keys is left, and is erased by this.
-        Status::Absent if replaced => Ok(vec![Event::Lapsed]),
         Status::Unverified if replaced || now >= state.registered_at.plus(REGISTRATION_LIVES) => {
             Ok(vec![Event::Lapsed])
         }

@@ -187,17 +187,24 @@ fn of_lapsing_and_verifying_the_first_one_wins() {
 }
 
 #[test]
-fn what_never_came_to_be_is_abandoned_once_and_never_registered() {
-    let abandon = Command::Lapse { replaced: true };
+fn what_never_came_to_be_is_abandoned_once_and_says_nothing_of_anybody() {
+    let abandon = Command::Abandon {
+        registration: RegistrationId::from_bytes([2; 16]),
+    };
+    let mut events = when(&State::default(), &abandon, START).unwrap();
+    assert!(matches!(
+        events[..],
+        [Event::Registered { .. }, Event::Lapsed]
+    ));
+    let empty = |slot: PartSlot<'_>| *slot.part == Part::clear("");
+    assert!(events[0].parts().into_iter().all(empty));
+    assert_eq!(events[0].parts().len(), 3);
     let state = given(std::slice::from_ref(&abandon));
     assert_eq!(state.status, Status::Lapsed);
     assert_eq!(when(&state, &abandon, START), Ok(vec![]));
-    assert_eq!(when(&state, &register(), START), Err(Rejection::Exists));
-    let late = Command::Lapse { replaced: false };
-    assert_eq!(
-        when(&State::default(), &late, START),
-        Err(Rejection::IsAbsent)
-    );
+    assert_eq!(when(&state, &verify(), START), Err(Rejection::HasLapsed));
+    let used = given(&active());
+    assert_eq!(when(&used, &abandon, START), Err(Rejection::IsVerified));
 }
 
 #[test]
@@ -439,6 +446,12 @@ fn any_command() -> impl Strategy<Value = (Command, bool)> {
         Just((Command::EndGrace, true)),
         Just((Command::NoteDeparture(Departure::default()), true)),
         any::<bool>().prop_map(|replaced| (Command::Lapse { replaced }, true)),
+        Just((
+            Command::Abandon {
+                registration: RegistrationId::from_bytes([2; 16])
+            },
+            true
+        )),
     ]
 }
 

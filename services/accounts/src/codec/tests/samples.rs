@@ -325,7 +325,10 @@ pub(super) fn registration_states() -> Vec<registration::State> {
             account: ACCOUNT,
             client_secret_hash: [16; 32],
         }),
-        at_stage(Stage::Dropped),
+        at_stage(Stage::Dropped { account: None }),
+        at_stage(Stage::Dropped {
+            account: Some(ACCOUNT),
+        }),
     ]
 }
 
