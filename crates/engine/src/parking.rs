@@ -111,6 +111,20 @@ pub struct ParkedSubject {
     pub since: Option<Timestamp>,
     /// Whether its release is asked for and not yet carried out.
     pub asked: bool,
+    /// Whether it can be released. What a relay set aside cannot: behind it others were published, and what is
+    /// published stays in order.
+    pub releasable: bool,
+}
+
+/// What came of asking for a release.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asking {
+    /// The consumer carries it out.
+    Accepted,
+    /// The subject is not parked.
+    NotParked,
+    /// It is a relay's: see [`ParkedSubject::releasable`].
+    NotReleasable,
 }
 
 /// What is parked, of all consumers, at most `limit`.
@@ -132,6 +146,7 @@ pub async fn list(
         }
         let rows = documents.range(TABLE, &partition, Range::all(room.min(AT_MOST)));
         for row in rows.await? {
+            let releasable = is_releasable(&row.value);
             let (position, reason, since) = read_value(&row.value);
             let subject = String::from_utf8_lossy(&row.key).into_owned();
             all.push(ParkedSubject {
@@ -141,14 +156,14 @@ pub async fn list(
                 position,
                 reason,
                 since,
+                releasable,
             });
         }
     }
     Ok(all)
 }
 
-/// Asks a consumer to release a subject: it handles what it left alone, in order, and goes on. Answers whether the
-/// subject is parked; it is released when [`list`] has it no more, and still parked at a later position when another
+/// Asks a consumer to release a subject: it handles what it left alone, in order, and goes on. It is released when [`list`] has it no more, and still parked at a later position when another
 /// of its messages cannot be handled.
 ///
 /// # Errors
@@ -157,14 +172,17 @@ pub async fn ask_release(
     documents: &dyn Documents,
     consumer: &str,
     subject: &str,
-) -> Result<bool, StoreError> {
+) -> Result<Asking, StoreError> {
     let parked = documents.get(TABLE, consumer.as_bytes(), subject.as_bytes());
-    if parked.await?.is_none() {
-        return Ok(false);
+    let Some(row) = parked.await? else {
+        return Ok(Asking::NotParked);
+    };
+    if !is_releasable(&row.value) {
+        return Ok(Asking::NotReleasable);
     }
     let asked = Asked(documents, consumer).all().await?;
     if asked.iter().any(|(_, it)| it == subject) {
-        return Ok(true);
+        return Ok(Asking::Accepted);
     }
     if asked.len() >= AT_MOST {
         return Err(StoreError::terminal("too many releases are asked for"));
@@ -176,7 +194,7 @@ pub async fn ask_release(
     documents
         .put(RELEASES, consumer.as_bytes(), key.as_bytes(), ONCE, value)
         .await?;
-    Ok(true)
+    Ok(Asking::Accepted)
 }
 
 /// The releases that one consumer is asked for.
@@ -193,17 +211,26 @@ impl Asked<'_> {
     }
 }
 
+/// Added to the reason of what cannot be released.
+const FOR_GOOD: u8 = 0x80;
+
+fn is_releasable(value: &[u8]) -> bool {
+    value.get(12).is_none_or(|reason| reason & FOR_GOOD == 0)
+}
+
 /// The position, and what newer versions put behind it: the reason and the time.
-fn value(message: &Message, reason: ParkedFor) -> Bytes {
+fn value(message: &Message, reason: ParkedFor, releasable: bool) -> Bytes {
     let mut value = message.position.to_bytes().to_vec();
-    value.push(reason.number());
+    let flag = if releasable { 0 } else { FOR_GOOD };
+    value.push(reason.number() | flag);
     value.extend_from_slice(&message.recorded_at.micros().to_be_bytes());
     value.into()
 }
 
 fn read_value(value: &[u8]) -> (Position, ParkedFor, Option<Timestamp>) {
     let position = value.get(..12).and_then(Position::from_bytes);
-    let reason = value.get(12).copied().map(ParkedFor::from_number);
+    let reason = value.get(12).map(|it| it & !FOR_GOOD);
+    let reason = reason.map(ParkedFor::from_number);
     let since = value.get(13..21).and_then(|it| it.try_into().ok());
     let since = since.map(|it| Timestamp::from_micros(i64::from_be_bytes(it)));
     (
@@ -252,6 +279,7 @@ pub(crate) async fn forget(
 pub struct Parking {
     documents: Arc<dyn Documents>,
     consumer: Arc<str>,
+    releasable: bool,
 }
 
 /// The subjects that were parked when it was loaded, and since.
@@ -286,7 +314,14 @@ impl Parking {
         Self {
             documents,
             consumer: consumer.into(),
+            releasable: true,
         }
+    }
+
+    /// The same for a relay: what it parks cannot be released.
+    pub(crate) const fn for_good(mut self) -> Self {
+        self.releasable = false;
+        self
     }
 
     /// What is parked.
@@ -324,7 +359,7 @@ impl Parking {
             }
             held.insert(subject.clone());
         }
-        let value = value(message, ParkedFor::of(why));
+        let value = value(message, ParkedFor::of(why), self.releasable);
         let (partition, stamp) = (self.consumer.as_bytes(), message.position.stamp());
         self.documents
             .put(TABLE, partition, subject.as_bytes(), stamp, value)
@@ -362,7 +397,7 @@ impl Parking {
         let (partition, key) = (self.consumer.as_bytes(), release.subject.as_bytes());
         let row = self.documents.get(TABLE, partition, key).await?;
         let reason = row.map_or(ParkedFor::Other, |row| read_value(&row.value).1);
-        let (stamp, value) = (next.position.stamp(), value(next, reason));
+        let (stamp, value) = (next.position.stamp(), value(next, reason, self.releasable));
         self.documents
             .put(TABLE, partition, key, stamp, value)
             .await

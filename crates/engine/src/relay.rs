@@ -149,7 +149,7 @@ impl Relay {
             service,
             log,
             clock,
-            parking,
+            parking: parking.for_good(),
             publisher,
             passed,
         }

@@ -214,7 +214,8 @@ pub(crate) async fn count(
             let page = documents.range(TABLE, partition, range.clone()).await?;
             *count += page.len();
             let first = page.first().and_then(|row| read_key(&row.key));
-            oldest = oldest.or(first.map(|(due, _)| due).filter(|due| *due <= now));
+            let first = first.map(|(due, _)| due).filter(|due| *due <= now);
+            oldest = oldest.or(first);
             match page.last() {
                 Some(last) if page.len() == PAGE => {
                     range.from = Some([&last.key[..], &[0]].concat());

@@ -190,13 +190,7 @@ impl Installation {
         )
         .await
         .map_err(|error| Exit::failed("the vault does not start", &error))?;
-        let asked = vault.clone();
-        metrics.ask(
-            "hearth_vault_leases_fresh",
-            "1 while the leases of keys are alive in this process; else nothing is sealed or opened.",
-            &[],
-            move || i64::from(asked.leases_are_fresh()),
-        );
+        show_leases(&metrics, &vault);
         let watermarks = listen(&ports, &tasks);
         let access = Access::start(
             Arc::clone(&ports.log),
@@ -345,6 +339,17 @@ impl Owners {
             owner.stop(STOP_WITHIN).await;
         }
     }
+}
+
+/// Shows in the metrics whether the vault's leases of keys are alive.
+fn show_leases(metrics: &Metrics, vault: &Vault) {
+    let vault = vault.clone();
+    metrics.ask(
+        "hearth_vault_leases_fresh",
+        "1 while the leases of keys are alive in this process; else nothing is sealed or opened.",
+        &[],
+        move || i64::from(vault.leases_are_fresh()),
+    );
 }
 
 /// Listens to the watermarks of every service.

@@ -15,7 +15,7 @@ use axum::http::header::{CONTENT_TYPE, HOST};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use hearth_engine::parking::{self, ParkedSubject};
+use hearth_engine::parking::{self, Asking, ParkedSubject};
 use hearth_ports::tasks::Chain;
 use hearth_ports::{Documents, StoreError};
 use serde::{Deserialize, Serialize};
@@ -47,6 +47,8 @@ pub struct Parked {
     pub since_micros: Option<i64>,
     /// Whether its release is asked for.
     pub asked: bool,
+    /// Whether it can be released: what a relay set aside cannot.
+    pub releasable: bool,
 }
 
 /// What is parked.
@@ -78,6 +80,7 @@ impl From<ParkedSubject> for Parked {
             reason: parked.reason.name().to_owned(),
             since_micros: parked.since.map(hearth_kernel::Timestamp::micros),
             asked: parked.asked,
+            releasable: parked.releasable,
         }
     }
 }
@@ -111,16 +114,19 @@ pub fn routes(documents: Arc<dyn Documents>) -> Router {
                     return (StatusCode::BAD_REQUEST, text).into_response();
                 };
                 let asked = parking::ask_release(&*documents, &release.consumer, &release.subject);
-                answer(asked, |parked| {
-                    if !parked {
-                        return (StatusCode::NOT_FOUND, "it is not parked\n").into_response();
+                answer(asked, |asking| match asking {
+                    Asking::Accepted => {
+                        let Release { consumer, subject } = release.clone();
+                        tracing::info!(consumer, subject, "release asked for");
+                        (StatusCode::ACCEPTED, "asked for\n").into_response()
                     }
-                    tracing::info!(
-                        consumer = release.consumer,
-                        subject = release.subject,
-                        "release asked for"
-                    );
-                    (StatusCode::ACCEPTED, "asked for\n").into_response()
+                    Asking::NotParked => {
+                        (StatusCode::NOT_FOUND, "it is not parked\n").into_response()
+                    }
+                    Asking::NotReleasable => {
+                        let text = "a relay set it aside, which cannot be undone\n";
+                        (StatusCode::CONFLICT, text).into_response()
+                    }
                 })
                 .await
             }),

@@ -73,6 +73,7 @@ fn table(list: &List) -> Shown {
         "since",
         "position",
         "release_asked",
+        "releasable",
     ];
     let rows = list.parked.iter().map(|it| {
         let since = it.since_micros.map(Timestamp::from_micros);
@@ -83,6 +84,7 @@ fn table(list: &List) -> Shown {
             since.map_or(Value::Null, values::time),
             json!(it.position),
             json!(it.asked),
+            json!(it.releasable),
         ]
     });
     Table::of(columns, rows).into()

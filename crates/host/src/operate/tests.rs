@@ -53,6 +53,7 @@ async fn what_is_parked_is_listed_and_its_release_asked_for() {
         reason: "other".to_owned(),
         since_micros: None,
         asked: false,
+        releasable: true,
     };
     assert_eq!(list(&listen).await.parked, [expected]);
     let answer = ask(

@@ -193,7 +193,7 @@ fn words(value: &str) -> String {
             Some((_, text)) => unescaped(text.as_bytes(), true),
             None => panic!("no word: {part}"),
         });
-        if !out.is_empty() && !(after_word && word.is_some()) {
+        if !(out.is_empty() || after_word && word.is_some()) {
             out.push(b' ');
         }
         after_word = word.is_some();

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::*;
 use crate::Watermarks;
 use crate::aggregate::CodecError;
-use crate::parking::{self, ParkedFor};
+use crate::parking::{self, Asking, ParkedFor};
 
 const EVT: Stream = Stream::new(Family::Evt, Service::Accounts);
 const NAME: &str = "accounts.test";
@@ -139,7 +139,12 @@ impl Bench {
     }
 
     async fn ask(&self, subject: &Subject) -> bool {
-        let asked = parking::ask_release(&*self.documents, NAME, &subject.to_string()).await;
+        let accepted = self.asking(NAME, subject).await;
+        accepted == Asking::Accepted
+    }
+
+    async fn asking(&self, consumer: &str, subject: &Subject) -> Asking {
+        let asked = parking::ask_release(&*self.documents, consumer, &subject.to_string()).await;
         asked.unwrap()
     }
 
@@ -294,5 +299,24 @@ async fn a_release_that_cannot_go_on_now_goes_on_later_and_holds_up_nobody() {
     bench.diary.answer(Answer::Done, Answer::Done);
     bench.is_whole(&sick).await;
     bench.until(async || bench.parked().await.is_empty()).await;
+    bench.tasks.stop(Duration::from_secs(10)).await;
+}
+
+#[tokio::test]
+async fn what_a_relay_set_aside_is_not_released() {
+    let bench = Bench::new();
+    let sick = subject(1);
+    bench.say(&sick, "bad").await;
+    let message = bench.memory.log.last(&sick, Read::Leader).await;
+    let message = message.unwrap().unwrap();
+    let relay = Parking::new(Arc::clone(&bench.documents), "a relay").for_good();
+    let (parked, why) = (Parked::default(), CodecError::Malformed("bad"));
+    relay.park(&parked, &message, &why).await.unwrap();
+    assert_eq!(bench.asking("a relay", &sick).await, Asking::NotReleasable);
+    let other = bench.asking("a relay", &subject(2)).await;
+    assert_eq!(other, Asking::NotParked);
+    let all = bench.parked().await;
+    let it = all.iter().find(|it| it.consumer == "a relay").unwrap();
+    assert!(!it.releasable && it.reason == ParkedFor::Unreadable);
     bench.tasks.stop(Duration::from_secs(10)).await;
 }
