@@ -184,7 +184,7 @@ fn verify(state: &State, command: &Command, facts: &Facts) -> Result<Vec<Event>,
 fn open(
     state: &State,
     session: SessionId,
-    label: &hearth_kernel::Part,
+    label: &Part,
     facts: &Facts,
 ) -> Vec<Event> {
     if state.sessions.contains_key(&session) {
