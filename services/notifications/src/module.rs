@@ -7,7 +7,8 @@ use futures::FutureExt;
 use hearth_api::notifications::v1::notifications_service_server::NotificationsServiceServer;
 use hearth_engine::erasure::Follower;
 use hearth_engine::{
-    Consume, Consumer, Erasures, FactCache, Parking, Rebuild, Relay, Timers, Tombstones, View,
+    Consume, Consumer, Engine, Erasures, FactCache, Parking, Rebuild, Relay, Timers, Tombstones,
+    View,
 };
 use hearth_host::{Context, KeyUse, Module, StartError, Started, StreamUse};
 use hearth_kernel::{Purpose, Role, Service};
@@ -232,13 +233,8 @@ impl Parts {
             .behind(Follower::consumer(&dispatch))
             .behind(Follower::consumer(&mails))
             .behind(Follower::consumer(&inbox.consumer));
-        let tombstones = Tombstones::new(engine.clone(), Arc::clone(&context.leases))
-            .of::<Episode>()
-            .of::<Notice>()
-            .of::<Mail>()
-            .behind(erasures.followers());
         Ok(Self {
-            tombstones: Arc::new(tombstones),
+            tombstones: tombstones(context, &engine, &erasures),
             erasures: consumer(context, erasures),
             rules,
             fanout,
@@ -288,6 +284,16 @@ impl Parts {
             }
         });
     }
+}
+
+/// What ends the tombstones of its episodic aggregates.
+fn tombstones(context: &Context, engine: &Engine, erasures: &Erasures) -> Arc<Tombstones> {
+    let tombstones = Tombstones::new(engine.clone(), Arc::clone(&context.leases))
+        .of::<Episode>()
+        .of::<Notice>()
+        .of::<Mail>()
+        .behind(erasures.followers());
+    Arc::new(tombstones)
 }
 
 fn consumer<C: Consume>(context: &Context, handler: C) -> Arc<Consumer<C>> {
