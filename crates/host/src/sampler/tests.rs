@@ -1,10 +1,10 @@
 //! What the sampler makes of what stands in the stores.
 
-use tokio_util::bytes::Bytes;
 use hearth_backend_memory::Memory;
 use hearth_engine::{Timer, Timers};
 use hearth_kernel::AccountId;
 use hearth_ports::{Expected, ManualClock, Subject, Table};
+use tokio_util::bytes::Bytes;
 
 use super::*;
 
