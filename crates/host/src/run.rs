@@ -240,18 +240,22 @@ async fn infrastructure(
     tasks: &Tasks,
 ) -> Result<(), Exit> {
     let (reporter, health) = tonic_health::server::health_reporter();
-    let mut reflection = tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(hearth_api::FILE_DESCRIPTOR_SET)
-        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        .with_service_name("grpc.health.v1.Health")
-        .with_service_name("grpc.reflection.v1.ServerReflection");
-    for service in services {
-        reflection = reflection.with_service_name(*service);
-    }
-    let reflection = reflection.build_v1();
-    routes.add_service(health).add_service(
-        reflection.map_err(|error| Exit::failed("reflection does not start", &error))?,
-    );
+    let described = || {
+        let builder = tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(hearth_api::FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+            .with_service_name("grpc.health.v1.Health")
+            .with_service_name("grpc.reflection.v1.ServerReflection");
+        let add = |builder: tonic_reflection::server::Builder<'static>, service: &&'static str| {
+            builder.with_service_name(*service)
+        };
+        services.iter().fold(builder, add)
+    };
+    let failed = |error| Exit::failed("reflection does not start", &error);
+    routes
+        .add_service(health)
+        .add_service(described().build_v1().map_err(failed)?)
+        .add_service(described().build_v1alpha().map_err(failed)?);
     report(&reporter, services, ready).await;
     let (services, ready) = (services.to_vec(), ready.clone());
     tasks.spawn("health", async move {

@@ -186,6 +186,13 @@ pub const INFRASTRUCTURE: &[MethodRule] = &[
         Idempotency::Read,
     )
     .streaming(),
+    // Tools that are packaged for years ask this one alone, and say otherwise that there is no reflection.
+    MethodRule::new(
+        "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+        Authorisation::Public,
+        Idempotency::Read,
+    )
+    .streaming(),
 ];
 
 /// A row that cannot be: two rows of one path, or a malformed one.

@@ -163,6 +163,24 @@ async fn reflection_names_what_is_served() {
     );
 }
 
+#[tokio::test]
+async fn older_tools_find_reflection_too() {
+    use tonic_reflection::pb::v1alpha;
+    use v1alpha::server_reflection_request::MessageRequest;
+    let folder = folder();
+    let running = start("127.0.0.1:0", folder.path(), Vec::new()).await;
+    let channel = channel(running.address()).await;
+    let mut client = v1alpha::server_reflection_client::ServerReflectionClient::new(channel);
+    let request = v1alpha::ServerReflectionRequest {
+        host: String::new(),
+        message_request: Some(MessageRequest::ListServices(String::new())),
+    };
+    let answers = client.server_reflection_info(futures::stream::iter([request]));
+    let mut answers = answers.await.expect("a stream").into_inner();
+    let answer = answers.message().await.expect("an answer").expect("one");
+    assert!(answer.message_response.is_some());
+}
+
 async fn ask(address: SocketAddr, path: &str, header: &str) -> String {
     let mut stream = TcpStream::connect(address).await.expect("connected");
     let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{header}\r\n");
