@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal;
 
+use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, fmt};
@@ -14,8 +15,7 @@ use crate::exit::Exit;
 /// # Errors
 /// `Usage` when the level is not one.
 pub fn init(log: &Log) -> Result<(), Exit> {
-    let filter = EnvFilter::try_new(&log.level)
-        .map_err(|error| Exit::usage(format!("log.level is not a level: {error}")))?;
+    let filter = filter(&log.level)?;
     let json = match log.format {
         LogFormat::Auto => !std::io::stderr().is_terminal(),
         LogFormat::Text => false,
@@ -45,4 +45,47 @@ pub fn init(log: &Log) -> Result<(), Exit> {
         tracing::error!(place, "panic");
     }));
     Ok(())
+}
+
+/// The filter of `log.level`. A word alone is a level: as the name of a part, as which it would pass, a misspelt one
+/// would silence everything else.
+fn filter(level: &str) -> Result<EnvFilter, Exit> {
+    let wrong =
+        |why: &dyn std::fmt::Display| Exit::usage(format!("log.level is not a level: {why}"));
+    for part in level.split(',').map(str::trim) {
+        let word = !part.contains(['=', '[', ':']);
+        if word && part.parse::<LevelFilter>().is_err() {
+            return Err(wrong(&format_args!(
+                "{part:?} is none of off, error, warn, info, debug, trace"
+            )));
+        }
+    }
+    EnvFilter::try_new(level).map_err(|error| wrong(&error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_misspelt_level_is_refused() {
+        for good in [
+            "info",
+            "off",
+            "WARN",
+            "info,hearth_engine=debug",
+            "error,hearth::up=trace",
+        ] {
+            assert!(filter(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "loud",
+            "info,debgu",
+            "info,hearth_engine=loud",
+            "hearth_engine",
+        ] {
+            let exit = filter(bad).expect_err(bad);
+            assert_eq!(exit.number(), 64, "{bad}");
+        }
+    }
 }
