@@ -32,7 +32,7 @@ mod upkeep;
 mod vault;
 
 pub use derived::derived;
-pub use doctor::{BucketFacts, VaultFacts};
+pub use doctor::{BucketFacts, VaultFacts, examine};
 pub use drill::{Drill, Guess};
 pub use error::VaultError;
 pub use fences::LEASE;

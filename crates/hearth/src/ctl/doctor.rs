@@ -8,16 +8,16 @@ mod files;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use hearth_backend_sqlite::Stores;
+use hearth_engine::parking;
 use hearth_host::Exit;
 use hearth_kernel::Service;
 use hearth_ports::tasks::Chain;
 use hearth_ports::{
-    Clock, Documents as _, Family, Log as _, Range, StoreError, Stream, SystemClock, Tasks,
+    Clock, Documents as _, Family, Log as _, Range, StoreError, Stream, SystemClock,
 };
-use hearth_vault::{Vault, VaultFacts};
+use hearth_vault::VaultFacts;
 use serde_json::{Value, json};
 
 use super::folder::FolderArgs;
@@ -26,12 +26,8 @@ use super::values;
 use crate::installation::Folders;
 use advice::Findings;
 
-/// The most parked subjects that are counted per consumer: the engine parks no more.
-const MOST_PARKED: usize = 1000;
 /// The most consumers with parked subjects that are listed.
 const MOST_CONSUMERS: usize = 200;
-/// The table of the engine in which it parks.
-const PARKED: hearth_ports::Table = hearth_ports::Table("engine_parked");
 
 /// Examines a data folder that no process has open.
 ///
@@ -112,12 +108,12 @@ async fn parked(stores: &Stores) -> Result<BTreeMap<String, usize>, StoreError> 
     let mut all = BTreeMap::new();
     for partition in stores
         .documents
-        .partitions(PARKED, None, MOST_CONSUMERS)
+        .partitions(parking::TABLE, None, MOST_CONSUMERS)
         .await?
     {
         let rows = stores
             .documents
-            .range(PARKED, &partition, Range::all(MOST_PARKED))
+            .range(parking::TABLE, &partition, Range::all(parking::AT_MOST))
             .await?;
         if !rows.is_empty() {
             all.insert(String::from_utf8_lossy(&partition).into_owned(), rows.len());
@@ -126,30 +122,19 @@ async fn parked(stores: &Stores) -> Result<BTreeMap<String, usize>, StoreError> 
     Ok(all)
 }
 
-/// What the vault knows of its keys, or why it does not start.
+/// What can be known of the keys without a vault that runs, which would change some; or why nothing can.
 async fn vault(stores: &Stores) -> Result<VaultFacts, String> {
-    let tasks = Tasks::new();
     let log = Arc::clone(&stores.log) as _;
-    let started = Vault::start(
-        log,
-        Arc::clone(&stores.custody) as _,
-        Arc::new(SystemClock),
-        &tasks,
-    )
-    .await;
-    // It is only asked: its upkeep is for a process that stays.
-    tasks.stop(Duration::from_secs(1)).await;
-    let facts = match started {
-        Ok(vault) => vault.doctor().await,
-        Err(error) => Err(error),
-    };
-    facts.map_err(|error| Chain(&error).to_string())
+    let custody = Arc::clone(&stores.custody) as _;
+    hearth_vault::examine(log, custody, Arc::new(SystemClock))
+        .await
+        .map_err(|error| Chain(&error).to_string())
 }
 
 fn keys(vault: &Result<VaultFacts, String>) -> Shown {
     let facts = match vault {
         Ok(facts) => facts,
-        Err(why) => return Shown::Line(format!("the vault does not start: {why}")),
+        Err(why) => return Shown::Line(format!("the keys cannot be examined: {why}")),
     };
     let count = |holds: fn(&hearth_vault::BucketFacts) -> bool| {
         json!(facts.buckets.iter().filter(|bucket| holds(bucket)).count())
@@ -203,4 +188,26 @@ fn open_to_others(folders: &Folders) -> Vec<String> {
         metadata.is_ok_and(|metadata| metadata.permissions().mode() & 0o077 != 0)
     });
     open.map(|folder| folder.display().to_string()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn it_changes_nothing_it_looks_at() {
+        let folder = tempfile::tempdir().unwrap();
+        let folders = Folders::new(folder.path().join("data"), None, None);
+        let stores = folders.open(Arc::new(SystemClock)).await.unwrap();
+        let keys = std::fs::read(folders.keys.join("epochs.bin")).unwrap();
+        // No vault has run yet: one that did would make its own keys, and open the first epoch.
+        let facts = vault(&stores).await.unwrap();
+        assert_eq!(facts.installation, stores.installation);
+        assert!(facts.buckets.is_empty());
+        assert!(streams(&stores).await.unwrap().is_empty());
+        assert_eq!(
+            std::fs::read(folders.keys.join("epochs.bin")).unwrap(),
+            keys
+        );
+    }
 }
