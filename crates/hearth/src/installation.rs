@@ -15,7 +15,7 @@ use hearth_host::admin::AdminBound;
 use hearth_host::{
     Bound, Config, Context, Erasing, Exit, Metrics, Module, Plan, Readiness, Running,
 };
-use hearth_kernel::Service;
+use hearth_kernel::{Service, Timestamp};
 use hearth_ports::tasks::Chain;
 use hearth_ports::{
     Blobs, Clock, Documents, KeyCustody, Leases, Log, Outbound, Series, StoredFiles, Tasks,
@@ -110,6 +110,9 @@ impl Folders {
     /// # Errors
     /// `Usage`, in one line that names the path.
     pub async fn open(&self, clock: Arc<dyn Clock>) -> Result<Stores, Exit> {
+        for secret in [&self.keys, &self.escrow] {
+            hearth_host::folder::refuse_shared(secret)?;
+        }
         DataFolder::open(&self.data, &self.keys, &self.escrow, clock)
             .await
             .map_err(|error| match &error {
@@ -218,7 +221,7 @@ impl Installation {
             metrics: metrics.clone(),
             config: Arc::new(config.section(module.service)),
         };
-        let knows = Arc::clone(&access);
+        let (knows, hears) = (Arc::clone(&access), watermarks.clone());
         let plan = Plan {
             bound,
             admin,
@@ -232,10 +235,18 @@ impl Installation {
             },
             clock: Arc::clone(&ports.clock),
             metrics: metrics.clone(),
-            readiness: vec![Readiness {
-                name: "access",
-                check: Arc::new(move || TokenKeys::is_fresh(&*knows)),
-            }],
+            readiness: vec![
+                Readiness {
+                    name: "access",
+                    check: Arc::new(move || TokenKeys::is_fresh(&*knows)),
+                },
+                // What services know of one another is as young as what they have heard: until then an answer
+                // that needs it would be STALE_KNOWLEDGE.
+                Readiness {
+                    name: "watermarks",
+                    check: Arc::new(move || heard_of_all(&hears)),
+                },
+            ],
             tasks: tasks.clone(),
         };
         let running = Box::pin(plan.start()).await?;
@@ -341,6 +352,13 @@ impl Owners {
     }
 }
 
+/// Whether every service has said since this process started how far it has published. Asked at the start: a relay
+/// that stops later makes stale what depends on it, and nothing else.
+fn heard_of_all(watermarks: &Watermarks) -> bool {
+    let heard = |service| watermarks.newest(service).borrow().at > Timestamp::EPOCH;
+    MODULES.iter().all(|module| heard(module.service))
+}
+
 /// Shows in the metrics whether the vault's leases of keys are alive.
 fn show_leases(metrics: &Metrics, vault: &Vault) {
     let vault = vault.clone();
@@ -364,3 +382,6 @@ fn listen(ports: &Ports, tasks: &Tasks) -> Watermarks {
     }
     watermarks
 }
+
+#[cfg(test)]
+mod tests;

@@ -213,6 +213,8 @@ fn bad_options_are_named() {
         (&["--set", "server.nothing=1"], "nothing"),
         (&["--set", "server.grace_seconds=soon"], "grace_seconds"),
         (&["--set", "log.level=loud=er=est"], "log.level"),
+        // Which is the name of a part to the logging library, and silence.
+        (&["--set", "log.level=inof"], "inof"),
         (&["--listen", "here"], "here"),
         (&["--listen", "127.0.0.1:99999"], "99999"),
     ] {
@@ -336,4 +338,97 @@ fn data_without_their_keys_and_of_another_time_are_refused() {
     // None of that has hurt it.
     fs::write(&named, text).expect("written");
     ended_well(Up::start(folder.path(), &[]));
+}
+
+#[test]
+fn folders_of_secrets_that_others_may_write_to_are_refused() {
+    let folder = folder();
+    for (arg, name) in [("--keys", "keys"), ("--escrow", "escrow")] {
+        let path = folder.path().join(name);
+        fs::create_dir(&path).expect("a folder");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o777)).expect("mine");
+        let said = refused(folder.path(), &[arg, name]);
+        assert!(said.contains(name) && said.contains("chmod"), "{said}");
+        assert_eq!(fs::read_dir(&path).expect("a folder").count(), 0);
+    }
+    assert!(
+        !folder.path().join("hearth-data").exists(),
+        "nothing was made"
+    );
+}
+
+#[test]
+fn a_second_machine_trusts_the_local_authority_and_no_other() {
+    let folder = folder();
+    let at = |name: &str| folder.path().join(name);
+    // An address that is not this machine's: nothing is made for it (RFC 5737).
+    let said = refused(folder.path(), &["--listen", "192.0.2.1:0"]);
+    assert!(said.contains("192.0.2.1"), "{said}");
+    assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 0);
+
+    let everywhere = ["--listen", "0.0.0.0:0"];
+    let running = Up::start(folder.path(), &everywhere);
+    let port = running
+        .address
+        .rsplit(':')
+        .next()
+        .expect("a port")
+        .to_owned();
+    let mode = |name: &str| fs::metadata(at(name)).expect(name).permissions().mode() & 0o777;
+    assert_eq!(mode("hearth-data.tls/ca.key"), 0o600);
+    let sign_in = |server: &str, ca: Option<&str>| {
+        let mut command = Command::new(PROGRAM);
+        command.env_clear().current_dir(folder.path());
+        command.args(["ctl", "--server", server, "--session", "session"]);
+        command.args(ca.into_iter().flat_map(|ca| ["--ca", ca]));
+        command.args([
+            "account",
+            "register",
+            "nobody@example.org",
+            "--username",
+            "Nobody",
+        ]);
+        let password = fs::File::open(at("password")).expect("a file");
+        let output = command.stdin(password).output().expect("it runs");
+        let said = String::from_utf8(output.stderr).expect("text");
+        (output.status.success(), said)
+    };
+    fs::write(at("password"), "a long and quiet pass phrase").expect("written");
+    let server = format!("https://localhost:{port}");
+    let (done, said) = sign_in(&server, Some("hearth-data.tls/ca.pem"));
+    assert!(done, "{said}");
+    // Plainly, by a name that the certificate is not for, and under another authority.
+    for (server, ca) in [
+        (format!("http://localhost:{port}"), None),
+        (
+            format!("https://127.0.0.2:{port}"),
+            Some("hearth-data.tls/ca.pem"),
+        ),
+        (server, Some("other.tls/ca.pem")),
+    ] {
+        if ca == Some("other.tls/ca.pem") {
+            ended_well(Up::start(
+                folder.path(),
+                &["--data", "other", "--listen", "0.0.0.0:0"],
+            ));
+        }
+        let (done, said) = sign_in(&server, ca);
+        assert!(!done && said.lines().count() == 1, "{server}: {said}");
+    }
+    ended_well(running);
+
+    // The authority stays; its key, once others could read it, is not used again.
+    let authority = fs::read(at("hearth-data.tls/ca.pem")).expect("a file");
+    ended_well(Up::start(folder.path(), &everywhere));
+    assert_eq!(
+        fs::read(at("hearth-data.tls/ca.pem")).expect("a file"),
+        authority
+    );
+    let open = fs::Permissions::from_mode(0o644);
+    fs::set_permissions(at("hearth-data.tls/ca.key"), open).expect("mine");
+    let said = refused(folder.path(), &everywhere);
+    assert!(
+        said.contains("ca.key") && said.contains("chmod 600"),
+        "{said}"
+    );
 }

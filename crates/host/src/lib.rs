@@ -10,6 +10,7 @@ pub mod config;
 mod connection;
 pub mod contract;
 pub mod exit;
+pub mod folder;
 pub mod metrics;
 pub mod module;
 pub mod operate;

@@ -40,13 +40,14 @@ impl Bound {
     /// `Usage`, in one line: not an address, an occupied port, a certificate that does not work.
     pub fn new(server: &Server, folder: &Path, now: Timestamp) -> Result<Self, Exit> {
         let address = address(&server.listen)?;
+        // The port first: nothing is made for an address that cannot be had.
+        let listener = StdListener::bind(address).map_err(|error| occupied(address, &error))?;
         let configured = !server.tls_certificate.as_os_str().is_empty();
         let tls = if configured || !tls::may_be_plain(address.ip()) {
             Some(tls::acceptor(server, folder, now)?)
         } else {
             None
         };
-        let listener = StdListener::bind(address).map_err(|error| occupied(address, &error))?;
         let ready = listener
             .set_nonblocking(true)
             .and_then(|()| listener.local_addr());

@@ -93,7 +93,9 @@ fn authority(folder: &Path, now: Timestamp) -> Result<Issuer<'static, KeyPair>, 
     let usage = |path: &Path, error: std::io::Error| {
         Exit::usage(format!("{} cannot be used: {error}", path.display()))
     };
+    crate::folder::refuse_shared(folder)?;
     if key.exists() {
+        refuse_open(&key).map_err(|error| usage(&key, error))?;
         let pem = std::fs::read_to_string(&key).map_err(|error| usage(&key, error))?;
         let pair = KeyPair::from_pem(&pem).map_err(failed)?;
         if !certificate.exists() {
@@ -113,6 +115,24 @@ fn authority(folder: &Path, now: Timestamp) -> Result<Issuer<'static, KeyPair>, 
     write(&key, pair.serialize_pem().as_bytes(), 0o600).map_err(|error| usage(&key, error))?;
     tracing::info!(certificate = %certificate.display(), "local CA made, clients must trust it");
     Ok(Issuer::new(params, pair))
+}
+
+/// Whoever reads the authority's key can be any server to everybody who trusts it.
+fn refuse_open(key: &Path) -> std::io::Result<()> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        if std::fs::metadata(key)?.permissions().mode() & 0o077 != 0 {
+            let line = "others may read it; remove it for a new CA, or chmod 600 if nobody has";
+            return Err(std::io::Error::new(
+                std::io::ErrorKind::PermissionDenied,
+                line,
+            ));
+        }
+    }
+    #[cfg(not(unix))]
+    let _ = key;
+    Ok(())
 }
 
 fn ca_params(now: Timestamp) -> CertificateParams {
@@ -135,9 +155,15 @@ fn valid(params: &mut CertificateParams, now: Timestamp, life: Duration) {
 
 /// Writes a file beside its place and moves it there, so that it is whole or absent.
 fn write(path: &Path, bytes: &[u8], mode: u32) -> std::io::Result<()> {
-    let part = path.with_extension("part");
+    let mut part = path.as_os_str().to_owned();
+    part.push(".part");
+    // One that a crash has left may have another mode, or be a link: never written through.
+    match std::fs::remove_file(&part) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
     let mut options = std::fs::OpenOptions::new();
-    options.write(true).create(true).truncate(true);
+    options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, mode);
     #[cfg(not(unix))]
