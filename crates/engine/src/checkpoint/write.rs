@@ -164,6 +164,8 @@ impl Checkpoints {
     /// # Errors
     /// See [`CheckpointError`].
     pub async fn run(&self) -> Result<(), CheckpointError> {
+        // So that the newest is shown before another one is due.
+        self.begin().await?;
         self.clock.sleep(FIRST).await;
         loop {
             self.make().await?;
