@@ -94,14 +94,21 @@ impl Core {
 /// The open streams of hubs: one each.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Connected {
-    hubs: Arc<Mutex<HashMap<HubId, (u64, CancellationToken)>>>,
+    seats: Arc<Mutex<Seats>>,
+}
+
+#[derive(Debug, Default)]
+struct Seats {
+    /// Of all hubs together: a number that comes again would let a stream that ends late give up another's place.
+    taken: u64,
+    hubs: HashMap<HubId, (u64, CancellationToken)>,
 }
 
 /// The place of one stream among them; given up when dropped.
 pub(crate) struct Seat {
     hub: HubId,
     number: u64,
-    hubs: Connected,
+    connected: Connected,
     /// Cancelled when a newer stream of the hub takes its place.
     pub(crate) replaced: CancellationToken,
 }
@@ -110,15 +117,16 @@ impl Connected {
     /// Takes the hub's place; the stream that had it ends.
     pub(crate) fn take(&self, hub: HubId) -> Seat {
         let replaced = CancellationToken::new();
-        let mut hubs = self.hubs.lock().unwrap_or_else(PoisonError::into_inner);
-        let number = hubs.get(&hub).map_or(0, |(number, _)| number + 1);
-        if let Some((_, before)) = hubs.insert(hub, (number, replaced.clone())) {
+        let mut seats = self.seats.lock().unwrap_or_else(PoisonError::into_inner);
+        seats.taken += 1;
+        let number = seats.taken;
+        if let Some((_, before)) = seats.hubs.insert(hub, (number, replaced.clone())) {
             before.cancel();
         }
         Seat {
             hub,
             number,
-            hubs: self.clone(),
+            connected: self.clone(),
             replaced,
         }
     }
@@ -126,16 +134,32 @@ impl Connected {
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        let mut hubs = self
-            .hubs
-            .hubs
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if hubs
-            .get(&self.hub)
-            .is_some_and(|(number, _)| *number == self.number)
-        {
-            hubs.remove(&self.hub);
+        let seats = &self.connected.seats;
+        let mut seats = seats.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = seats.hubs.get(&self.hub).map(|(number, _)| *number);
+        if number == Some(self.number) {
+            seats.hubs.remove(&self.hub);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_that_ends_late_takes_no_place_but_its_own() {
+        let (connected, hub) = (Connected::default(), HubId::from_bytes([1; 16]));
+        let first = connected.take(hub);
+        let second = connected.take(hub);
+        assert!(first.replaced.is_cancelled());
+        drop(second);
+        let third = connected.take(hub);
+        drop(first);
+        let _fourth = connected.take(hub);
+        assert!(
+            third.replaced.is_cancelled(),
+            "one stream of a hub at a time"
+        );
     }
 }
