@@ -32,8 +32,9 @@ pub const MAX_READINGS: u32 = 16_384;
 pub const MAX_MEASURES: u32 = 1_024;
 /// The index of a refusal that is about the batch as a whole.
 pub const WHOLE_BATCH: u32 = u32::MAX;
-/// The most (day, class) pairs of one batch: a hub that was away for a year sends a year in one.
-const MAX_CUTS: usize = 512;
+/// The most (day, class) pairs of one batch: as many as there can be, because a hub that was away for a year sends it in
+/// one. Two families, 400 days back, a year ahead, and the days that these begin and end in.
+const MAX_CUTS: usize = 2 * (400 + 366 + 2);
 
 /// A reading that was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -146,4 +146,12 @@ impl Registry {
     pub fn is_named(&self, device: DeviceId, capability: Capability) -> bool {
         self.interests.name(device, capability)
     }
+
+    /// The same with other periods.
+    #[cfg(test)]
+    #[must_use]
+    pub fn with_periods(mut self, periods: Periods) -> Self {
+        self.periods = periods;
+        self
+    }
 }

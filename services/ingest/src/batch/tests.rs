@@ -291,3 +291,56 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_year_of_two_periods_in_one_batch_is_taken() {
+    let at = |day: i64, capability: Capability| Reading {
+        device_id: Bytes::copy_from_slice(METER.as_bytes()),
+        capability: i32::from(capability.number()),
+        observed_at: Some(prost_types::Timestamp {
+            seconds: NOW.seconds() - day * 86_400,
+            nanos: 0,
+        }),
+        value: Some(Number(1.0)),
+    };
+    let periods = Periods::default()
+        .with(Family::Readings, RetentionClass::Days400)
+        .with(Family::Water, RetentionClass::Days90);
+    let registry = registry().with_periods(periods);
+    let days = (-360..=399).map(|day| at(day, Capability::PLUG_POWER));
+    let water = (-360..=89).map(|day| at(day, Capability::WATER_FLOW));
+    let readings: Vec<_> = days.chain(water).collect();
+    let batch = Batch {
+        body: Some(Body::Rows(Rows { readings })),
+        ..Batch::default()
+    };
+    let outcome = Desk::default().take(&batch, &registry, NOW);
+    assert_eq!(outcome.refused, []);
+    assert_eq!(outcome.made.len(), 760 + 450);
+}
+
+#[test]
+fn rows_with_more_measures_than_a_batch_may_have_are_refused_whole() {
+    let readings = (0..1_025u32).map(|n| {
+        let mut device = [7; 16];
+        device[..4].copy_from_slice(&n.to_be_bytes());
+        Reading {
+            device_id: Bytes::copy_from_slice(&device),
+            capability: i32::from(Capability::HEATING_MODE.number()),
+            observed_at: Some(prost_types::Timestamp::default()),
+            value: Some(Text(format!("word {n}"))),
+        }
+    });
+    let batch = Batch {
+        body: Some(Body::Rows(Rows {
+            readings: readings.collect(),
+        })),
+        ..Batch::default()
+    };
+    let outcome = Desk::default().take(&batch, &registry(), NOW);
+    let expected = Refused {
+        index: WHOLE_BATCH,
+        reason: Reason::BATCH_MALFORMED,
+    };
+    assert_eq!(outcome.refused, [expected]);
+}
