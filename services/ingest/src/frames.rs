@@ -72,7 +72,7 @@ struct Item {
     load: Load,
     stream: HubStreamId,
     sequence: u64,
-    done: mpsc::Sender<Done>,
+    done: mpsc::OwnedPermit<Done>,
     bytes: usize,
     _budget: Option<OwnedSemaphorePermit>,
 }
@@ -116,17 +116,22 @@ impl Frames {
         self.budget.available_permits() << 10
     }
 
-    /// Hands a batch in. Waits while too much is under way; `done` hears what became of it.
+    /// Hands a batch in. Waits while too much is under way; `done` hears what became of it, and has a place for that
+    /// from now on: an outcome that is lost would leave the batch under way for ever.
     ///
     /// # Errors
-    /// When the process is stopping.
+    /// When the process is stopping, or so many outcomes wait that `done` has no place for another.
     pub async fn submit(
         &self,
         home: HomeId,
         (stream, sequence): (HubStreamId, u64),
         load: Load,
         done: mpsc::Sender<Done>,
-    ) -> Result<(), Stopping> {
+    ) -> Result<(), NotTaken> {
+        let done = done.try_reserve_owned().map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => NotTaken::TooMany,
+            mpsc::error::TrySendError::Closed(_) => NotTaken::Stopping,
+        })?;
         let bytes = load.bytes();
         let kilobytes = u32::try_from((bytes >> 10) + 1).unwrap_or(1);
         let budget = Arc::clone(&self.budget).acquire_many_owned(kilobytes).await;
@@ -137,16 +142,22 @@ impl Frames {
             sequence,
             done,
             bytes,
-            _budget: Some(budget.map_err(|_| Stopping)?),
+            _budget: Some(budget.map_err(|_| NotTaken::Stopping)?),
         };
-        self.sender.send(item).await.map_err(|_| Stopping)
+        self.sender.send(item).await.map_err(|_| NotTaken::Stopping)
     }
 }
 
-/// The process is stopping: nothing is taken any more.
+/// Why a batch was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the process is stopping")]
-pub struct Stopping;
+pub enum NotTaken {
+    /// The process is stopping: nothing is taken any more.
+    #[error("the process is stopping")]
+    Stopping,
+    /// Too many outcomes of the same stream wait to be heard.
+    #[error("too many outcomes are not heard yet")]
+    TooMany,
+}
 
 async fn append_rounds(
     log: Arc<dyn Log>,
@@ -208,7 +219,7 @@ async fn append(log: &dyn Log, counts: &Counts, shard: u8, written_at: i64, mut 
             stored: stored.clone(),
         };
         // A hub that is gone hears of it when it comes back.
-        let _ = item.done.try_send(done);
+        item.done.send(done);
     }
 }
 

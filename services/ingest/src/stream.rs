@@ -32,6 +32,9 @@ use session::Session;
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How long a hub waits after a pause.
 const PAUSE: Duration = Duration::from_secs(1);
+/// What comes this soon after a pause was sent before the hub heard of it: it is dropped without another pause, which the
+/// hub would wait for once more. What a hub sends when its wait is over comes later, and is answered.
+const UNHEARD: Duration = Duration::from_millis(500);
 /// Outcomes that wait: as many as a hub may have under way.
 const OUTCOMES: usize = 8_192;
 
@@ -82,6 +85,7 @@ where
         looks.reset();
         let mut finished = Vec::new();
         let mut leaving = false;
+        let mut paused: Option<tokio::time::Instant> = None;
         loop {
             let turn = tokio::select! {
                 biased;
@@ -101,7 +105,10 @@ where
                 Turn::On => {}
                 Turn::Pause(reason) => {
                     session.drop_unsettled();
-                    yield Ok(frame(ingest_response::Frame::Pause(pause(reason))));
+                    if paused.is_none_or(|at| at.elapsed() >= UNHEARD) {
+                        paused = Some(tokio::time::Instant::now());
+                        yield Ok(frame(ingest_response::Frame::Pause(pause(reason))));
+                    }
                 }
                 Turn::End(failure) => {
                     yield Err(fail(&failure, None));

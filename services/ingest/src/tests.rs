@@ -4,6 +4,7 @@ mod catalogue;
 mod client;
 mod erasing;
 mod history;
+mod hostile;
 mod kit;
 mod people;
 mod stream;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use hearth_api::ingest::v1::{Ack, Batch};
 use hearth_ingest_domain::window::{MAX_STREAMS, Verdict, Window};
@@ -15,7 +16,7 @@ use super::acks::Lane;
 use super::sealing::Sealer;
 use crate::batch::{Desk, MAX_BATCH_BYTES, Outcome};
 use crate::core::{Core, Standing};
-use crate::frames::Done;
+use crate::frames::{Done, NotTaken};
 use crate::registry::Registry;
 
 /// One hub's stream.
@@ -92,6 +93,9 @@ impl Session {
         if batch.encoded_len() > MAX_BATCH_BYTES as usize {
             return Turn::End(Failure::new(Reason::MESSAGE_TOO_LARGE));
         }
+        if self.core.closed.load(Ordering::Relaxed) {
+            return Turn::Pause(Reason::STREAM_NEARLY_FULL);
+        }
         self.taken += 1;
         match self.lane(stream).await {
             Ok(lane) => {
@@ -106,7 +110,10 @@ impl Session {
             signals,
             refused,
             ..
-        } = self.check(batch).await;
+        } = match self.check(batch).await {
+            Ok(outcome) => outcome,
+            Err(turn) => return turn,
+        };
         let accepted = made.iter().map(|made| made.segment.len()).sum();
         let counted = (accepted, refused.len());
         let place = (stream, batch.sequence);
@@ -136,24 +143,31 @@ impl Session {
                 frames.counts().batch(counted.0, counted.1);
                 Turn::On
             }
-            Err(_) => Turn::End(Failure::new(Reason::SHUTTING_DOWN)),
+            Err(NotTaken::Stopping) => Turn::End(Failure::new(Reason::SHUTTING_DOWN)),
+            Err(NotTaken::TooMany) => Turn::Pause(Reason::TEMPORARILY_UNAVAILABLE),
         }
     }
 
     /// Checks a batch; one with unknown devices once more against what the log says now.
-    async fn check(&mut self, batch: &Batch) -> Outcome {
+    /// While that cannot be known nothing is refused: an acked refusal is for ever.
+    async fn check(&mut self, batch: &Batch) -> Result<Outcome, Turn> {
         let now = self.core.engine.now();
         let outcome = self.desk.take(batch, &self.registry, now);
         if !outcome.unknown {
-            return outcome;
+            return Ok(outcome);
         }
         match self.core.registry(self.standing.home, Read::Leader).await {
             Ok(registry) if registry != *self.registry => {
                 self.desk.reuse(outcome.made);
                 self.learn(registry);
-                self.desk.take(batch, &self.registry, now)
+                Ok(self.desk.take(batch, &self.registry, now))
             }
-            _ => outcome,
+            Ok(_) => Ok(outcome),
+            Err(failure) if failure.reason == Reason::ERASED => Err(Turn::End(failure)),
+            Err(_) => {
+                self.desk.reuse(outcome.made);
+                Err(Turn::Pause(Reason::TEMPORARILY_UNAVAILABLE))
+            }
         }
     }
 
@@ -182,7 +196,8 @@ impl Session {
             return Ok(());
         }
         let settled = self.lanes.iter().filter(|(_, lane)| lane.is_settled());
-        let oldest = settled.min_by_key(|(_, lane)| lane.used).map(|(id, _)| *id);
+        let oldest = settled.min_by_key(|(_, lane)| (lane.has_refused(), lane.used));
+        let oldest = oldest.map(|(id, _)| *id);
         let Some(oldest) = oldest else {
             let failure = Failure::new(Reason::QUOTA_EXCEEDED);
             return Err(Turn::End(
