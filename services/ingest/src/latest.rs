@@ -122,7 +122,7 @@ impl Pending {
                 match seal(sealing, home, *key, newest).await {
                     Ok(row) => rows.push(row),
                     // Its owner is being erased, or its period is over: there is nothing to keep.
-                    Err(SealError::Fenced | SealError::Expired) => break,
+                    Err(SealError::Fenced | SealError::Expired) => {}
                     Err(error) => return Err(error.into()),
                 }
                 if rows.len() == ROWS {
