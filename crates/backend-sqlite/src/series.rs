@@ -1,9 +1,10 @@
 //! Series on SQLite: segments, chunks, manifest and latest rows, in a file of their own.
 //!
 //! Primary storage: what it acks is durable, because the frames it came from are trimmed behind it. Chunks
-//! are insert-only, in a table per class and stretch of expiry. Deleting goes in pieces, so that no delete
+//! are insert-only, keyed by class and stretch of expiry, their bytes in pieces that fill pages. Deleting goes in pieces, so that no delete
 //! holds up the writers behind it. Must not know what is sealed.
 
+mod chunks;
 mod keys;
 mod rows;
 #[cfg(test)]
@@ -29,8 +30,8 @@ const SWEEP_ROWS: i64 = 2_000;
 
 const SHAPE: Shape = Shape {
     name: "series-writer",
-    // A chunk is 1.5 to 3 KB: three to five share such a page. Of smaller pages more would stay empty.
-    page_bytes: 8 << 10,
+    // Each table's last page is partly empty: of larger pages a small home would leave more empty than it fills.
+    page_bytes: 4 << 10,
     writer_kib: 4 << 10,
     reader_kib: 1 << 10,
     readers: 4,
@@ -40,7 +41,10 @@ const SHAPE: Shape = Shape {
              CREATE TABLE manifest(key BLOB PRIMARY KEY, rank BLOB NOT NULL, body BLOB NOT NULL) \
              STRICT, WITHOUT ROWID;
              CREATE TABLE latest(key BLOB PRIMARY KEY, observed_at INTEGER NOT NULL, \
-             sealed BLOB NOT NULL) STRICT, WITHOUT ROWID;",
+             sealed BLOB NOT NULL) STRICT, WITHOUT ROWID;
+             CREATE TABLE chunks(key BLOB PRIMARY KEY, expires INTEGER NOT NULL, \
+             first INTEGER NOT NULL, pieces INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+             CREATE TABLE pieces(number INTEGER PRIMARY KEY, bytes BLOB NOT NULL) STRICT;",
 };
 
 /// Series on SQLite. Cheap to clone; all clones are one store.
@@ -158,7 +162,7 @@ impl Series for SqliteSeries {
         }
         let keys: Vec<Vec<u8>> = keys.iter().map(keys::segment).collect();
         self.write(0, move |conn| {
-            rows::delete(conn, "segments", &keys).map_err(failed)
+            rows::delete_segments(conn, &keys).map_err(failed)
         })
         .await
     }
@@ -177,13 +181,9 @@ impl Series for SqliteSeries {
                     .iter()
                     .map(|chunk| Window::of(chunk.key.class, expires))
                     .collect();
-                let there = &primary.beside;
                 atomically(&primary.conn, |conn| {
                     for (chunk, window) in chunks.iter().zip(&windows) {
-                        if !there.has(*window) {
-                            rows::create_chunks(conn, *window).map_err(failed)?;
-                        }
-                        rows::put_chunk(conn, *window, chunk, expires)?;
+                        chunks::put(conn, *window, chunk, expires)?;
                     }
                     Ok(())
                 })?;
@@ -217,7 +217,7 @@ impl Series for SqliteSeries {
         };
         self.read(move |conn| {
             let windows = known.alive(class, now);
-            rows::chunks(conn, &windows, &series, days, now)
+            chunks::read(conn, &windows, &series, days, now)
         })
         .await
     }
@@ -232,13 +232,11 @@ impl Series for SqliteSeries {
             if doomed.is_empty() {
                 continue;
             }
-            let windows = self.known.all();
+            // Which window a chunk is in depends on its expiry, which its key does not tell.
+            let mut windows = self.known.all();
+            windows.retain(|window| window.class == class);
             self.write(0, move |conn| {
-                // Which table a chunk is in depends on its expiry, which its key does not tell.
-                for window in windows.iter().filter(|window| window.class == class) {
-                    rows::delete(conn, &window.table(), &doomed).map_err(failed)?;
-                }
-                Ok(())
+                chunks::delete(conn, &windows, &doomed).map_err(failed)
             })
             .await?;
         }
@@ -284,10 +282,12 @@ impl Series for SqliteSeries {
     }
 
     async fn delete_home(&self, home: HomeId) -> Result<(), StoreError> {
-        let windows = self.known.all().into_iter().map(Window::table);
-        let fixed = ["segments", "manifest", "latest"].map(str::to_owned);
-        for table in windows.chain(fixed) {
-            self.sweep(move |conn| rows::delete_some_of_home(conn, &table, home, SWEEP_ROWS))
+        for window in self.known.all() {
+            self.sweep(move |conn| chunks::delete_some_of_home(conn, window, home, SWEEP_ROWS))
+                .await?;
+        }
+        for table in ["segments", "manifest", "latest"] {
+            self.sweep(move |conn| rows::delete_some_of_home(conn, table, home, SWEEP_ROWS))
                 .await?;
         }
         Ok(())
@@ -299,15 +299,14 @@ impl Series for SqliteSeries {
             if !window.has_begun(now) {
                 continue;
             }
-            let table = window.table();
             gone += self
-                .sweep(move |conn| rows::delete_some_expired(conn, &table, now, SWEEP_ROWS))
+                .sweep(move |conn| chunks::delete_some_expired(conn, window, now, SWEEP_ROWS))
                 .await?;
             if window.is_over(now) {
                 self.database
                     .writer
                     .submit(0, move |primary: &mut Primary<Windows>| {
-                        if rows::drop_if_empty(&primary.conn, window).map_err(failed)? {
+                        if chunks::is_empty(&primary.conn, window).map_err(failed)? {
                             primary.beside.drop(window);
                         }
                         Ok(())

@@ -228,7 +228,7 @@ async fn all_files_are_listed_and_are_for_this_user_only() {
         let head = std::fs::read(place.folders.data.join(name)).unwrap();
         u16::from_be_bytes([head[16], head[17]])
     };
-    assert_eq!(page_bytes("series.db"), 8192);
+    assert_eq!(page_bytes("series.db"), 4096);
     assert_eq!(page_bytes("log.db"), 4096);
 }
 

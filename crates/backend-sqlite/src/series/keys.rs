@@ -11,7 +11,8 @@ pub(super) fn day_bytes(day: Day) -> [u8; 4] {
     (day.number().cast_unsigned() ^ (1 << 31)).to_be_bytes()
 }
 
-fn day_from(bytes: [u8; 4]) -> Day {
+/// The day that [`day_bytes`] wrote.
+pub(super) fn day_from(bytes: [u8; 4]) -> Day {
     Day::from_number((u32::from_be_bytes(bytes) ^ (1 << 31)).cast_signed())
 }
 
@@ -69,7 +70,7 @@ pub(super) fn chunk_series(
     out
 }
 
-/// home 16, device 16, capability 2, window 4, day 4, generation 8. The class is in the table's name.
+/// home 16, device 16, capability 2, window 4, day 4, generation 8. The class is in the window's prefix.
 pub(super) fn chunk(key: &ChunkKey) -> Vec<u8> {
     let mut out = chunk_series(key.home, key.device, key.capability, key.window);
     out.extend_from_slice(&day_bytes(key.day));

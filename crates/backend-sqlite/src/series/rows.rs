@@ -2,17 +2,14 @@
 
 use bytes::Bytes;
 use hearth_kernel::{Day, HomeId, Timestamp};
-use hearth_ports::{
-    ChunkKey, Latest, ManifestRow, SegmentKey, StoreError, StoredChunk, StoredSegment,
-};
+use hearth_ports::{Latest, ManifestRow, SegmentKey, StoredSegment};
 use rusqlite::{Connection, OptionalExtension};
 
 use super::keys;
-use super::windows::Window;
-use crate::failure::{failed, limit as sql_limit};
+use crate::failure::limit as sql_limit;
 
 /// A stored key that no version of this code has written.
-fn damaged() -> rusqlite::Error {
+pub(super) fn damaged() -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(
         0,
         rusqlite::types::Type::Blob,
@@ -53,108 +50,13 @@ pub(super) fn segments(
     .collect()
 }
 
-/// Deletes rows of any table by their keys.
-pub(super) fn delete(conn: &Connection, table: &str, keys: &[Vec<u8>]) -> rusqlite::Result<()> {
-    let mut delete = match conn.prepare_cached(&format!("DELETE FROM {table} WHERE key = ?1")) {
-        Err(error) if is_gone(&error) => return Ok(()),
-        other => other?,
-    };
+/// Deletes segments by their keys.
+pub(super) fn delete_segments(conn: &Connection, keys: &[Vec<u8>]) -> rusqlite::Result<()> {
+    let mut delete = conn.prepare_cached("DELETE FROM segments WHERE key = ?1")?;
     for key in keys {
         delete.execute([key])?;
     }
     Ok(())
-}
-
-/// Whether a table of chunks was dropped since the list of them was read: then all of it had expired.
-fn is_gone(error: &rusqlite::Error) -> bool {
-    error.to_string().contains("no such table")
-}
-
-/// With row ids, because a row then stays on one page up to 8 KB; without them all beyond 2 KB gets a page of its own.
-pub(super) fn create_chunks(conn: &Connection, window: Window) -> rusqlite::Result<()> {
-    conn.execute_batch(&format!(
-        "CREATE TABLE IF NOT EXISTS {}(key BLOB PRIMARY KEY, expires INTEGER NOT NULL, \
-         sealed BLOB NOT NULL) STRICT",
-        window.table()
-    ))
-}
-
-/// Inserts a chunk. The same again is harmless; the same key with other bytes is refused.
-pub(super) fn put_chunk(
-    conn: &Connection,
-    window: Window,
-    chunk: &StoredChunk,
-    expires: Timestamp,
-) -> Result<(), StoreError> {
-    let table = window.table();
-    let key = keys::chunk(&chunk.key);
-    let there: Option<bool> = conn
-        .prepare_cached(&format!("SELECT sealed = ?2 FROM {table} WHERE key = ?1"))
-        .and_then(|mut row| {
-            row.query_row((&key, &chunk.sealed[..]), |row| row.get(0))
-                .optional()
-        })
-        .map_err(failed)?;
-    match there {
-        Some(true) => return Ok(()),
-        Some(false) => {
-            return Err(StoreError::terminal(
-                "a chunk is never written with other bytes",
-            ));
-        }
-        None => {}
-    }
-    conn.prepare_cached(&format!(
-        "INSERT INTO {table}(key, expires, sealed) VALUES (?1, ?2, ?3)"
-    ))
-    .and_then(|mut row| row.execute((&key, expires.micros(), &chunk.sealed[..])))
-    .map(|_| ())
-    .map_err(failed)
-}
-
-/// The chunks of one series from a day to a day, out of every table they may be in.
-pub(super) fn chunks(
-    conn: &Connection,
-    windows: &[Window],
-    series: &ChunkKey,
-    days: (Day, Day),
-    now: Timestamp,
-) -> rusqlite::Result<Vec<StoredChunk>> {
-    let prefix = keys::chunk_series(series.home, series.device, series.capability, series.window);
-    let bound = |day: Day, end: u8| {
-        let mut key = prefix.clone();
-        key.extend_from_slice(&keys::day_bytes(day));
-        key.extend_from_slice(&[end; 8]);
-        key
-    };
-    let (from, until) = (bound(days.0, 0), bound(days.1, u8::MAX));
-    let mut found = Vec::new();
-    for window in windows {
-        let sql = format!(
-            "SELECT key, sealed FROM {} WHERE key >= ?1 AND key <= ?2 AND expires > ?3",
-            window.table()
-        );
-        let mut statement = match conn.prepare_cached(&sql) {
-            Err(error) if is_gone(&error) => continue,
-            other => other?,
-        };
-        let mut rows = statement.query((&from, &until, now.micros()))?;
-        while let Some(row) = rows.next()? {
-            let (day, generation) =
-                keys::chunk_end(row.get_ref(0)?.as_blob()?).ok_or_else(damaged)?;
-            let key = ChunkKey {
-                day,
-                generation,
-                ..*series
-            };
-            let sealed = Bytes::from(row.get::<_, Vec<u8>>(1)?);
-            found.push(StoredChunk { key, sealed });
-        }
-    }
-    found.sort_by_key(|chunk| (chunk.key.day, chunk.key.generation));
-    // One that was put again with another expiry lies in two tables.
-    found.dedup_by_key(|chunk| chunk.key);
-    Ok(found)
 }
 
 pub(super) fn put_manifest(conn: &Connection, row: &ManifestRow) -> rusqlite::Result<()> {
@@ -279,7 +181,7 @@ pub(super) fn homes(
     Ok(homes)
 }
 
-/// Deletes some rows of a home from any table. Answers how many; 0 when there are no more.
+/// Deletes some rows of a home from a table whose keys begin with it. Answers how many; 0 when there are no more.
 pub(super) fn delete_some_of_home(
     conn: &Connection,
     table: &str,
@@ -291,49 +193,6 @@ pub(super) fn delete_some_of_home(
         "DELETE FROM {table} WHERE key IN \
          (SELECT key FROM {table} WHERE key >= ?1 AND key < ?2 LIMIT ?3)"
     );
-    let deleted = conn
-        .prepare_cached(&sql)
-        .and_then(|mut rows| rows.execute((&home.as_bytes()[..], until, most)));
-    match deleted {
-        Err(error) if is_gone(&error) => Ok(0),
-        other => other,
-    }
-}
-
-/// Deletes some expired rows of a table of chunks. Answers how many; 0 when there are no more.
-pub(super) fn delete_some_expired(
-    conn: &Connection,
-    table: &str,
-    now: Timestamp,
-    most: i64,
-) -> rusqlite::Result<usize> {
-    let sql = format!(
-        "DELETE FROM {table} WHERE key IN (SELECT key FROM {table} WHERE expires <= ?1 LIMIT ?2)"
-    );
-    let deleted = conn
-        .prepare_cached(&sql)
-        .and_then(|mut rows| rows.execute((now.micros(), most)));
-    match deleted {
-        Err(error) if is_gone(&error) => Ok(0),
-        other => other,
-    }
-}
-
-/// Drops a table of chunks, unless somebody put something into it meanwhile.
-pub(super) fn drop_if_empty(conn: &Connection, window: Window) -> rusqlite::Result<bool> {
-    let table = window.table();
-    let empty: bool = match conn.query_row(
-        &format!("SELECT NOT EXISTS (SELECT 1 FROM {table})"),
-        [],
-        |row| row.get(0),
-    ) {
-        Err(error) if is_gone(&error) => return Ok(true),
-        other => other?,
-    };
-    if empty {
-        // A statement that is still prepared would keep the table locked.
-        conn.flush_prepared_statement_cache();
-        conn.execute_batch(&format!("DROP TABLE {table}"))?;
-    }
-    Ok(empty)
+    conn.prepare_cached(&sql)?
+        .execute((&home.as_bytes()[..], until, most))
 }

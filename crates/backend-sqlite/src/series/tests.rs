@@ -1,4 +1,4 @@
-//! Tests of the series' own: tables that come and go with expiry, and what is left in the file. The port's
+//! Tests of the series' own: windows that come and go with expiry, and what is left in the file. The port's
 //! promises are tested by the conformance suites.
 
 use bytes::Bytes;
@@ -48,7 +48,7 @@ fn holds(folder: &TempDir, marker: &[u8]) -> bool {
 }
 
 #[tokio::test]
-async fn chunks_expire_by_tables_and_the_tables_go() {
+async fn chunks_expire_by_windows_and_the_windows_go() {
     let folder = tempfile::tempdir().unwrap();
     let class = RetentionClass::Days7;
     let days = (Day::from_number(0), Day::from_number(30_000));
@@ -77,7 +77,7 @@ async fn chunks_expire_by_tables_and_the_tables_go() {
     assert_eq!(series.expire(now).await.unwrap(), 5);
     assert_eq!(series.expire(now).await.unwrap(), 0);
     assert_eq!(read(now).await, 5);
-    // The table of what expires within this day is still there, and empty or not.
+    // The window of what expires within this day is still there, and empty or not.
     assert!(series.known.all().len() <= 6);
     let late = chunk(1, class, 20_000, "late");
     series.put_chunks(&[late], now).await.unwrap();

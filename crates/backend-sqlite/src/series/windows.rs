@@ -1,16 +1,18 @@
-//! Tables of chunks: one per retention class and stretch of expiry days, so that what expires is found
-//! without looking at what does not. About nine of a class are alive.
+//! Windows of chunks: one per retention class and stretch of expiry days, with which their keys begin, so that what
+//! expires is found without looking at what does not. About nine of a class are alive. Ranges of one table, because a
+//! table each would spend two pages on it, which small homes do not fill.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, RwLock};
 
 use hearth_kernel::{Day, RetentionClass, Timestamp};
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension};
 
+use super::keys;
 use crate::database::Beside;
 use crate::failure::{read_lock, write_lock};
 
-/// One table of chunks.
+/// One range of chunks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Window {
     pub(super) class: RetentionClass,
@@ -38,31 +40,39 @@ impl Window {
         Day::from_number(self.stretch.saturating_mul(length(self.class))).start() <= now
     }
 
-    /// The table's name: `chunks_<class>_<stretch>`, with an `m` for a minus.
-    pub(super) fn table(self) -> String {
-        let sign = if self.stretch < 0 { "m" } else { "" };
-        let stretch = self.stretch.unsigned_abs();
-        format!("chunks_{}_{sign}{stretch}", self.class.number())
+    /// What all its keys begin with: class 1, stretch 4.
+    pub(super) fn prefix(self) -> [u8; PREFIX] {
+        let stretch = keys::day_bytes(Day::from_number(self.stretch));
+        [
+            self.class.number(),
+            stretch[0],
+            stretch[1],
+            stretch[2],
+            stretch[3],
+        ]
     }
 
-    fn parse(table: &str) -> Option<Self> {
-        let (class, stretch) = table.strip_prefix("chunks_")?.split_once('_')?;
-        let class = RetentionClass::from_number(class.parse().ok()?)?;
-        let stretch = match stretch.strip_prefix('m') {
-            Some(stretch) => -stretch.parse::<i32>().ok()?,
-            None => stretch.parse().ok()?,
-        };
-        Some(Self { class, stretch })
+    /// The window that a key lies in.
+    fn of_key(key: &[u8]) -> Option<Self> {
+        let (class, rest) = key.split_first()?;
+        let (stretch, _) = rest.split_first_chunk::<4>()?;
+        Some(Self {
+            class: RetentionClass::from_number(*class)?,
+            stretch: keys::day_from(*stretch).number(),
+        })
     }
 }
 
-/// Days of one stretch: an eighth of the period, at least one, as a slot of its keys has. More tables would each spend
-/// a page or two on a small home; fewer would make looking for what has expired read more of what has not.
+/// Bytes of a window in front of a key.
+pub(super) const PREFIX: usize = 5;
+
+/// Days of one stretch: an eighth of the period, at least one, as a slot of its keys has. More would make looking for a
+/// chunk search more ranges; fewer would make looking for what has expired read more of what has not.
 fn length(class: RetentionClass) -> i32 {
     i32::from(class.days() / 8).max(1)
 }
 
-/// The tables that are there for certain, as readers see them.
+/// The windows that are there for certain, as readers see them.
 #[derive(Clone, Default)]
 pub(super) struct Known(Arc<RwLock<BTreeSet<Window>>>);
 
@@ -88,16 +98,12 @@ pub(super) struct Windows {
 impl Windows {
     pub(super) fn read(conn: &Connection, known: Known) -> rusqlite::Result<Self> {
         let mut windows = Self {
-            there: tables(conn)?,
+            there: stored(conn)?,
             known,
             changed: true,
         };
         windows.committed();
         Ok(windows)
-    }
-
-    pub(super) fn has(&self, window: Window) -> bool {
-        self.there.contains(&window)
     }
 
     pub(super) fn add(&mut self, window: Window) {
@@ -109,12 +115,18 @@ impl Windows {
     }
 }
 
-fn tables(conn: &Connection) -> rusqlite::Result<BTreeSet<Window>> {
-    let mut statement = conn.prepare("SELECT name FROM sqlite_schema WHERE type = 'table'")?;
-    let names = statement.query_map([], |row| row.get::<_, String>(0))?;
+/// The windows that hold something: one look at the b-tree for each.
+fn stored(conn: &Connection) -> rusqlite::Result<BTreeSet<Window>> {
     let mut windows = BTreeSet::new();
-    for name in names {
-        windows.extend(Window::parse(&name?));
+    let mut from = Vec::new();
+    let mut next = conn.prepare("SELECT key FROM chunks WHERE key >= ?1 ORDER BY key LIMIT 1")?;
+    while let Some(key) = next
+        .query_row([&from], |row| row.get::<_, Vec<u8>>(0))
+        .optional()?
+    {
+        let window = Window::of_key(&key).ok_or_else(super::rows::damaged)?;
+        windows.insert(window);
+        from = keys::after_prefix(&window.prefix());
     }
     Ok(windows)
 }
@@ -128,14 +140,14 @@ impl Beside for Windows {
     }
 
     fn rolled_back(&mut self, conn: &Connection) {
-        match tables(conn) {
+        match stored(conn) {
             Ok(there) => {
                 self.there = there;
                 self.changed = true;
                 self.committed();
             }
             Err(error) => {
-                tracing::error!(error = %error, "the tables of chunks cannot be listed again");
+                tracing::error!(error = %error, "the windows of chunks cannot be listed again");
             }
         }
     }
@@ -146,17 +158,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_go_both_ways_and_bounds_hold() {
+    fn prefixes_go_both_ways_and_bounds_hold() {
         for class in RetentionClass::ALL {
             for day in [-400, -1, 0, 1, 20_000, 21_000] {
                 let expires = Day::from_number(day).start();
                 let window = Window::of(class, expires);
-                assert_eq!(Window::parse(&window.table()), Some(window));
+                let key = [&window.prefix()[..], &[7; 50]].concat();
+                assert_eq!(Window::of_key(&key), Some(window));
                 assert!(!window.is_over(expires) && window.has_begun(expires));
                 assert!(window.is_over(Day::from_number(day + length(class)).start()));
             }
         }
-        assert_eq!(Window::parse("chunks_9_1"), None);
-        assert_eq!(Window::parse("segments"), None);
+        assert_eq!(Window::of_key(&[99, 0, 0, 0, 0]), None);
+        assert_eq!(Window::of_key(&[1, 0, 0]), None);
     }
 }
