@@ -1,9 +1,12 @@
 //! Measurements of a whole installation, each beside a reference of the same run: `cargo xtask bench`.
 //!
+//! `cargo xtask bench` measures everything, `cargo xtask bench storage` bytes on disk and queries alone.
+//!
 //! Client and server share this process, its two cores and its CPU figures; the CPU of a reading is that of both.
 
 #![expect(clippy::print_stdout, reason = "the figures are what it is for")]
 
+mod breakdown;
 mod commands;
 mod idle;
 mod ingest;
@@ -23,6 +26,16 @@ fn main() -> Result<()> {
         .enable_all()
         .build()?;
     let mut report = Report::default();
+    match std::env::args().nth(1).as_deref() {
+        Some("storage") => runtime.block_on(Box::pin(storage::measure(&mut report)))?,
+        Some(other) => anyhow::bail!("there is no bench of its own for {other}, only storage"),
+        None => everything(&runtime, &mut report)?,
+    }
+    println!("{report}");
+    Ok(())
+}
+
+fn everything(runtime: &tokio::runtime::Runtime, report: &mut Report) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let fsyncs = reference::fsyncs_per_second(folder.path())?;
     report.line(
@@ -40,12 +53,11 @@ fn main() -> Result<()> {
                 rows.cpu_nanos_per_row, rows.bytes_per_row
             ),
         );
-        runtime.block_on(Box::pin(ingest::measure(batch, rows, &mut report)))?;
+        runtime.block_on(Box::pin(ingest::measure(batch, rows, report)))?;
         std::fs::remove_file(folder.path().join("rows.db"))?;
     }
-    runtime.block_on(Box::pin(storage::measure(&mut report)))?;
-    runtime.block_on(Box::pin(commands::measure(fsyncs, &mut report)))?;
-    idle::measure(&mut report)?;
-    println!("{report}");
+    runtime.block_on(Box::pin(storage::measure(report)))?;
+    runtime.block_on(Box::pin(commands::measure(fsyncs, report)))?;
+    idle::measure(report)?;
     Ok(())
 }

@@ -115,6 +115,11 @@ async fn stored(
         format!("{:.2} B compacted", after / f64::from(count)),
         "Gorilla 1.37, Prometheus 1 to 2, rows 25 to 31",
     );
+    report.line(
+        "of that, by table",
+        crate::breakdown::of(&sandbox.data(), f64::from(count))?,
+        "payload is what is sealed and its key",
+    );
     let (person, home, device) = people.swap_remove(0);
     Ok(Stored {
         _sandbox: sandbox,
