@@ -3,11 +3,19 @@
 //!
 //! Messages are handled at least once: the mark is written after the handling. A handler is idempotent
 //! because its rows carry the message's position as stamp, or its commands a commit id that the message decides.
+//!
+//! One process follows at a time, under a lease ([`Consumer::hold`]); the others stand by, and know from the stored
+//! marks how far it has come. Marks are stamped with the fence: what a former holder still had under way never replaces
+//! a newer holder's. What handlers put needs a fence only where two holders would put different things: rows that are
+//! a fold of one subject at a position are the same whoever puts them, and a command is decided once by its commit id;
+//! state that is kept between messages, as that of the rules, is not, so it carries the fence.
 
 mod release;
+mod standby;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -15,19 +23,22 @@ use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::{BoxStream, SelectAll};
 use hearth_kernel::Failure;
-use hearth_ports::{Documents, Family, Log, Message, Position, StoreError, Stream, Table};
+use hearth_ports::{Documents, Log, Message, Position, StoreError, Stream, Table};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::aggregate::CodecError;
 use crate::error::ExecuteError;
+use crate::holding::Held;
 use crate::parking::{Parked, Parking};
-use crate::token::CommitToken;
-use crate::watermark::{Published, Watermarks};
+use crate::watermark::Watermarks;
+
+pub use standby::Waiting;
 
 pub(crate) const CHECKPOINTS: Table = Table("engine_checkpoints");
 /// A mark is written after so many messages,
 const MARK_EVERY: u32 = 64;
-/// or after so long without one.
+/// or so long after the first that is not marked: a standby learns from marks what was handled.
 const MARK_IDLE: Duration = Duration::from_millis(200);
 /// The first and the longest wait before a message is handled again.
 const RETRY: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(5));
@@ -106,6 +117,23 @@ pub trait Consume: Send + Sync + 'static {
     /// # Errors
     /// See [`ConsumeError`].
     async fn handle(&self, message: &Message) -> Result<(), ConsumeError>;
+
+    /// The lease that it is done under: `<service>.<work>.<shard>`.
+    fn lease(&self) -> String {
+        format!("{}.all", self.name())
+    }
+
+    /// This process waits for the lease, and another may hold it.
+    fn stand_by(&self) {}
+
+    /// This process holds the lease, and handles messages from the marks on. What was kept in memory may be older than
+    /// what another holder has stored since: it is read again.
+    ///
+    /// # Errors
+    /// When a store fails; then it begins again.
+    async fn begin(&self, _held: &Held) -> Result<(), StoreError> {
+        Ok(())
+    }
 }
 
 /// A consumer of streams.
@@ -115,6 +143,11 @@ pub struct Consumer<C> {
     documents: Arc<dyn Documents>,
     watermarks: Watermarks,
     progress: BTreeMap<Stream, watch::Sender<Position>>,
+    /// What it follows under, while it does.
+    held: Mutex<Option<Held>>,
+    /// Marks put under that.
+    marks: AtomicU64,
+    standing_by: Arc<standby::StandingBy>,
 }
 
 type Tail = BoxStream<'static, (Stream, Result<Message, StoreError>)>;
@@ -138,6 +171,9 @@ impl<C: Consume> Consumer<C> {
             documents,
             watermarks,
             progress,
+            held: Mutex::default(),
+            marks: AtomicU64::new(0),
+            standing_by: Arc::default(),
         }
     }
 
@@ -165,23 +201,38 @@ impl<C: Consume> Consumer<C> {
     async fn mark(&self, stream: Stream, position: Position) -> Result<(), StoreError> {
         let (name, key) = (self.handler.name(), stream.name());
         let value = Bytes::copy_from_slice(&position.to_bytes());
-        let (partition, stamp) = (name.as_bytes(), position.stamp());
+        let (partition, stamp) = (name.as_bytes(), self.mark_stamp(position)?);
         self.documents
             .put(CHECKPOINTS, partition, key.as_bytes(), stamp, value)
             .await
     }
 
-    /// How far it has come in a source, in this process.
+    /// Of two marks the greater stamp stays: the newer holder's, and of one holder the later.
+    fn mark_stamp(&self, position: Position) -> Result<i64, StoreError> {
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        match held.as_ref() {
+            Some(held) => held.stamp(self.marks.fetch_add(1, Ordering::SeqCst) + 1),
+            None => Ok(position.stamp()),
+        }
+    }
+
+    /// How far it has come in a source: in this process while it follows here, else as far as the stored mark was when
+    /// it was last looked at, at most a second ago.
     #[must_use]
     pub fn progress(&self, stream: Stream) -> Option<watch::Receiver<Position>> {
         self.progress.get(&stream).map(watch::Sender::subscribe)
     }
 
-    /// Handles messages until something fails; supervise it.
+    /// Handles messages without a lease until something fails: for a process that is alone for sure. Services
+    /// [`Self::hold`] instead, and a mark of one that did stays greater than any that is put here.
     ///
     /// # Errors
     /// When log or documents fail; running again resumes at the marks.
     pub async fn run(&self) -> Result<(), StoreError> {
+        self.follow().await
+    }
+
+    async fn follow(&self) -> Result<(), StoreError> {
         let parking = Parking::new(Arc::clone(&self.documents), self.handler.name());
         let parked = parking.load().await?;
         let mut tails: SelectAll<Tail> = SelectAll::new();
@@ -197,26 +248,30 @@ impl<C: Consume> Consumer<C> {
         }
         let mut unmarked: BTreeMap<Stream, (Position, u32)> = BTreeMap::new();
         let mut releases = release::Look::default();
+        let mut mark_by = Instant::now();
         loop {
             self.release_asked(&parking, &parked, &mut releases).await?;
-            let next = if unmarked.is_empty() && parked.is_empty() {
-                tails.next().await
-            } else {
-                match tokio::time::timeout(MARK_IDLE, tails.next()).await {
-                    Ok(next) => next,
-                    Err(_) => {
-                        for (stream, (position, _)) in std::mem::take(&mut unmarked) {
-                            self.mark(stream, position).await?;
-                        }
-                        continue;
-                    }
+            if !unmarked.is_empty() && mark_by <= Instant::now() {
+                for (stream, (position, _)) in std::mem::take(&mut unmarked) {
+                    self.mark(stream, position).await?;
                 }
+            }
+            let next = match (unmarked.is_empty(), parked.is_empty()) {
+                (true, true) => Ok(tails.next().await),
+                (true, false) => tokio::time::timeout(MARK_IDLE, tails.next()).await,
+                (false, _) => tokio::time::timeout_at(mark_by, tails.next()).await,
+            };
+            let Ok(next) = next else {
+                continue;
             };
             let Some((stream, message)) = next else {
                 return Ok(());
             };
             let message = message?;
             self.handle(&message, &parking, &parked).await?;
+            if unmarked.is_empty() {
+                mark_by = Instant::now() + MARK_IDLE;
+            }
             let entry = unmarked.entry(stream).or_insert((message.position, 0));
             *entry = (message.position, entry.1 + 1);
             if entry.1 >= MARK_EVERY {
@@ -256,25 +311,6 @@ impl<C: Consume> Consumer<C> {
                     tokio::time::sleep(wait).await;
                     wait = (wait * 2).min(RETRY.1);
                 }
-            }
-        }
-    }
-
-    /// Waits until it has handled everything up to a commit of some service. The caller bounds the wait.
-    pub async fn reached(&self, token: CommitToken) {
-        let evt = Stream::new(Family::Evt, token.service);
-        if let Some(mut progress) = self.progress(evt) {
-            let _ = progress.wait_for(|at| *at >= token.position).await;
-            return;
-        }
-        let mut newest = self.watermarks.newest(token.service);
-        let covers = |mark: &Published| mark.evt >= token.position;
-        let Ok(mark) = newest.wait_for(covers).await.map(|mark| *mark) else {
-            return;
-        };
-        for (family, through) in [(Family::Int, mark.int), (Family::State, mark.state)] {
-            if let Some(mut progress) = self.progress(Stream::new(family, token.service)) {
-                let _ = progress.wait_for(|at| *at >= through).await;
             }
         }
     }

@@ -5,4 +5,5 @@ mod commands;
 mod erasures;
 mod followers;
 mod jar;
+mod replicas;
 mod tombstones;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use hearth_access::Access;
-use hearth_engine::{Engine, EngineOptions, Hasher, Rebuild, Watermarks};
+use hearth_engine::{Engine, EngineOptions, Hasher, Holder, Rebuild, Watermarks};
 use hearth_kernel::{Purpose, Service};
 use hearth_ports::{
     Blobs, Clock, Documents, Leases, Log, Outbound, SealError, Sealing, Series, Shredding,
@@ -20,7 +20,7 @@ pub use options::{no_options, problems_of};
 
 use crate::config::Config;
 use crate::exit::Exit;
-use crate::metrics::Metrics;
+use crate::metrics::{Labels, Metrics};
 
 /// How many aggregates a service keeps in memory.
 const CACHED_AGGREGATES: u64 = 10_000;
@@ -152,6 +152,22 @@ impl Context {
         }))
     }
 
+    /// Takes the leases of this module's work: one process at a time does it, and the others stand by. A standby is
+    /// ready: it answers reads from what the holder has stored, so readiness asks nothing of leases.
+    #[must_use]
+    pub fn holder(&self) -> Holder {
+        let (leases, clock) = (Arc::clone(&self.leases), Arc::clone(&self.clock));
+        let holder = Holder::new(leases, clock, self.tasks.clone());
+        let holds = holder.clone();
+        self.metrics.ask(
+            "hearth_leases_held",
+            "Leases of work that one process at a time does, held by this one; 0 on a standby.",
+            labels(self.service),
+            move || holds.holds(),
+        );
+        holder
+    }
+
     /// The module's options: what the configuration says over `T`'s defaults.
     ///
     /// # Errors
@@ -162,6 +178,17 @@ impl Context {
         }
         serde_json::from_value((*self.config).clone())
             .map_err(|error| StartError::Options(error.to_string()))
+    }
+}
+
+const fn labels(service: Service) -> Labels {
+    match service {
+        Service::Accounts => &[("service", "accounts")],
+        Service::Ingest => &[("service", "ingest")],
+        Service::Media => &[("service", "media")],
+        Service::Notifications => &[("service", "notifications")],
+        Service::Retention => &[("service", "retention")],
+        Service::Vault => &[("service", "vault")],
     }
 }
 

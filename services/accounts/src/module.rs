@@ -306,21 +306,26 @@ fn follow(context: &Context, app: &App) -> Result<(), StartError> {
     let erasures = Arc::new(Consumer::new(erasures, log, documents, marks));
 
     let clockwork = Arc::new(Clockwork { app: app.clone() });
+    let holder = context.holder();
+    let (holds, fires, erases) = (holder.clone(), holder.clone(), holder);
     context.tasks.supervise("accounts relay", move || {
         let relay = Arc::clone(&relay);
         async move { relay.run().await }
     });
     context.tasks.supervise("accounts process", move || {
-        let process = Arc::clone(&process);
-        async move { process.run().await }
+        let (process, holder) = (Arc::clone(&process), holds.clone());
+        async move { process.hold(&holder).await }
     });
     context.tasks.supervise("accounts timers", move || {
-        let (timers, clockwork) = (timers.clone(), Arc::clone(&clockwork));
-        async move { timers.run(&*clockwork).await }
+        let (timers, clockwork, holder) = (timers.clone(), Arc::clone(&clockwork), fires.clone());
+        async move {
+            let fire = |_| timers.run(&*clockwork);
+            holder.hold("accounts.timers.all", fire).await
+        }
     });
     context.tasks.supervise("accounts erasures", move || {
-        let erasures = Arc::clone(&erasures);
-        async move { erasures.run().await }
+        let (erasures, holder) = (Arc::clone(&erasures), erases.clone());
+        async move { erasures.hold(&holder).await }
     });
     context.tasks.supervise("accounts tombstones", move || {
         let tombstones = Arc::clone(&tombstones);

@@ -14,8 +14,8 @@ use hearth_ports::{Family, Stream};
 use hearth_rpc::{Authorisation, Idempotency, MethodRule, Rate};
 use serde::Deserialize;
 
-use crate::counts;
 use crate::batch::MAX_BATCH_BYTES;
+use crate::counts;
 use crate::facts::Facts;
 use crate::running::{Parts, Running, run};
 use crate::{erasers, grpc};
@@ -144,6 +144,7 @@ async fn start(context: Context) -> Result<Started, StartError> {
         engine: context.engine().await?,
         series: Arc::clone(&context.series),
         leases: Arc::clone(&context.leases),
+        holder: context.holder(),
         watermarks: context.watermarks.clone(),
         knowledge: Arc::new(Facts::new(
             Arc::clone(&context.access),

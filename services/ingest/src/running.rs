@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use hearth_engine::erasure::Follower;
 use hearth_engine::{
-    Consumer, Engine, ErasersMismatch, Erasures, Parking, Relay, Timers, Tombstones, View,
+    Consumer, Engine, ErasersMismatch, Erasures, Holder, Parking, Relay, Timers, Tombstones, View,
     Watermarks,
 };
 use hearth_kernel::Service;
@@ -25,7 +25,7 @@ use crate::publish::IngestPublisher;
 use crate::resume::{Fresh, Resume};
 use crate::seen::Seen;
 use crate::views::ClaimsOfHome;
-use crate::writer::{Trimmer, Writer};
+use crate::writer::{self, Trimmer, Writer};
 
 /// How often it is looked whether the writer is too far behind.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
@@ -39,6 +39,7 @@ pub(crate) struct Parts {
     pub(crate) engine: Engine,
     pub(crate) series: Arc<dyn Series>,
     pub(crate) leases: Arc<dyn Leases>,
+    pub(crate) holder: Holder,
     pub(crate) watermarks: Watermarks,
     pub(crate) knowledge: Arc<dyn Knowledge>,
     pub(crate) tasks: Tasks,
@@ -109,7 +110,8 @@ pub(crate) async fn run(parts: Parts) -> Result<Running, RunError> {
         Parking::new(Arc::clone(&documents), "ingest.relay"),
         Arc::new(IngestPublisher),
     ));
-    supervise(&tasks, &app, &relay, &viewing);
+    let holder = parts.holder.clone();
+    supervise(&tasks, &holder, &app, &relay, &viewing);
     erase(&parts, &app, &relay, &writer)?;
     write(&tasks, &core, &writer, &sweeper);
     Ok(Running {
@@ -151,12 +153,12 @@ fn shared(parts: &Parts, view: &Arc<View<ClaimsOfHome>>) -> (Arc<Core>, Arc<Writ
         documents: Arc::clone(&documents),
         series: Arc::clone(&parts.series),
         sealing: Arc::clone(engine.sealing()),
-        leases: Arc::clone(&parts.leases),
+        holder: parts.holder.clone().lasting(writer::LEASE_PERIOD),
         clock: Arc::clone(engine.clock()),
         pending,
         live,
         fresh,
-        since: engine.now(),
+        writes: AtomicBool::new(false),
         progress,
         passed: watch::Sender::new(Position::START),
     });
@@ -165,6 +167,7 @@ fn shared(parts: &Parts, view: &Arc<View<ClaimsOfHome>>) -> (Arc<Core>, Arc<Writ
 
 fn supervise(
     tasks: &Tasks,
+    holder: &Holder,
     app: &App,
     relay: &Arc<Relay>,
     viewing: &Arc<Consumer<Arc<View<ClaimsOfHome>>>>,
@@ -174,15 +177,18 @@ fn supervise(
         let relay = Arc::clone(&relay);
         async move { relay.run().await }
     });
-    let viewing = Arc::clone(viewing);
+    let (viewing, holds) = (Arc::clone(viewing), holder.clone());
     tasks.supervise("ingest claims view", move || {
-        let viewing = Arc::clone(&viewing);
-        async move { viewing.run().await }
+        let (viewing, holder) = (Arc::clone(&viewing), holds.clone());
+        async move { viewing.hold(&holder).await }
     });
-    let app = app.clone();
+    let (app, holder) = (app.clone(), holder.clone());
     tasks.supervise("ingest timers", move || {
-        let app = app.clone();
-        async move { app.timers.run(&app).await }
+        let (app, holder) = (app.clone(), holder.clone());
+        async move {
+            let fire = |_| app.timers.run(&app);
+            holder.hold("ingest.timers.all", fire).await
+        }
     });
 }
 
@@ -216,9 +222,10 @@ fn erase(
         Arc::clone(engine.documents()),
         parts.watermarks.clone(),
     ));
+    let holder = parts.holder.clone();
     parts.tasks.supervise("ingest erasures", move || {
-        let erasures = Arc::clone(&erasures);
-        async move { erasures.run().await }
+        let (erasures, holder) = (Arc::clone(&erasures), holder.clone());
+        async move { erasures.hold(&holder).await }
     });
     Ok(())
 }

@@ -9,17 +9,17 @@ mod trim;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::StreamExt;
 use hearth_api::events::v1::Frame;
-use hearth_engine::random_id;
+use hearth_engine::Holder;
 use hearth_ingest_domain::window::Window;
-use hearth_kernel::{ClaimId, HubStreamId, Timestamp};
+use hearth_kernel::{ClaimId, HubStreamId};
 use hearth_ports::{
-    Clock, Documents, Lease, Leases, Log, Message, Position, Sealing, Series, StoreError,
-    StoredSegment, Stream,
+    Clock, Documents, Log, Message, Position, Sealing, Series, StoreError, StoredSegment, Stream,
 };
 use prost::Message as _;
 use tokio::sync::watch;
@@ -39,7 +39,9 @@ const MARK_EVERY: Duration = Duration::from_secs(1);
 /// The lease.
 const LEASE: &str = "ingest.writer.all";
 /// How long the lease lasts: a process that was killed is followed after as long.
-const LEASE_PERIOD: Duration = Duration::from_secs(3);
+pub(crate) const LEASE_PERIOD: Duration = Duration::from_secs(3);
+/// How often a process that does not write looks how far the one that does has come.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// Streams whose windows are kept in memory.
 const MOST_WINDOWS: usize = 100_000;
 
@@ -63,23 +65,32 @@ pub(crate) struct Writer {
     pub(crate) documents: Arc<dyn Documents>,
     pub(crate) series: Arc<dyn Series>,
     pub(crate) sealing: Arc<dyn Sealing>,
-    pub(crate) leases: Arc<dyn Leases>,
+    pub(crate) holder: Holder,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) pending: Pending,
     pub(crate) live: Live,
     pub(crate) fresh: Arc<Fresh>,
-    /// When the process began.
-    pub(crate) since: Timestamp,
+    /// Whether it writes, and not another process.
+    pub(crate) writes: AtomicBool,
     /// How far it has come; `None` while another process writes.
     pub(crate) progress: watch::Sender<Option<Position>>,
-    /// How far it has ever come in this process: what an erasure waits for.
+    /// How far it has come, here or in another process: what an erasure waits for.
     pub(crate) passed: watch::Sender<Position>,
+}
+
+/// One time of writing, however it ends: what is only in memory may be old when the next one begins.
+struct Writing<'a>(&'a Writer);
+
+impl Drop for Writing<'_> {
+    fn drop(&mut self) {
+        self.0.writes.store(false, Ordering::SeqCst);
+        self.0.fresh.clear();
+        self.0.progress.send_replace(Some(Position::START));
+    }
 }
 
 /// How far one run has come.
 struct Run {
-    lease: Lease,
-    holder: String,
     /// Everything before this is in the series.
     written: Position,
     /// Everything before this is marked.
@@ -90,23 +101,41 @@ struct Run {
 }
 
 impl Writer {
-    /// Writes until something fails; supervise it.
+    /// Writes whenever this process holds the lease, until something fails; supervise it.
     ///
     /// # Errors
     /// See [`WriteError`].
     pub(crate) async fn run(&self) -> Result<(), WriteError> {
-        let outcome = self.follow().await;
-        self.fresh.clear();
-        let another_writes = matches!(outcome, Err(WriteError::Store(StoreError::Conflict)))
-            && self.clock.now().since(self.since) > LEASE_PERIOD * 2;
-        // Whoever waits for this writer goes on waiting while it starts again, and while the lease of a process that died
-        // runs out. When another process writes, he must look for himself.
-        self.progress
-            .send_replace((!another_writes).then_some(Position::START));
-        outcome
+        tokio::select! {
+            outcome = self.holder.hold(LEASE, |_| self.follow()) => outcome,
+            () = self.stand_by() => Ok(()),
+        }
+    }
+
+    /// While another process writes, says from its mark how far it has come. Never ends.
+    async fn stand_by(&self) {
+        let mut since = self.clock.now();
+        loop {
+            if self.writes.load(Ordering::SeqCst) {
+                since = self.clock.now();
+            } else {
+                if let Ok(marked) = resume::checkpoint(&*self.documents, WRITER).await {
+                    self.passed
+                        .send_if_modified(|at| std::mem::replace(at, marked.max(*at)) < marked);
+                }
+                // Whoever waits for this writer goes on waiting while it starts again, and while the lease of a process
+                // that died runs out. When another process writes, he must look for himself.
+                let another_writes = self.clock.now().since(since) > LEASE_PERIOD * 2;
+                if another_writes && !self.writes.load(Ordering::SeqCst) {
+                    self.progress.send_replace(None);
+                }
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
     }
 
     async fn follow(&self) -> Result<(), WriteError> {
+        let _writing = Writing(self);
         let mut run = self.begin().await?;
         let tail = self.log.tail(Stream::TELEMETRY, run.written);
         let mut tail = tail.ready_chunks(TOGETHER);
@@ -124,35 +153,18 @@ impl Writer {
                 }
                 _ = marks.tick() => {
                     self.mark(&mut run).await?;
-                    self.keep_lease(&mut run).await?;
                 }
             }
         }
     }
 
-    /// Renews the lease; one that ran out while nobody else took it is taken again.
-    async fn keep_lease(&self, run: &mut Run) -> Result<(), WriteError> {
-        let renewed = self.leases.renew(&run.lease, &run.holder, LEASE_PERIOD);
-        run.lease = match renewed.await {
-            Err(StoreError::Conflict) => {
-                let acquired = self.leases.acquire(LEASE, &run.holder, LEASE_PERIOD);
-                acquired.await?
-            }
-            other => other?,
-        };
-        Ok(())
-    }
-
     async fn begin(&self) -> Result<Run, WriteError> {
-        let holder = random_id::<uuid::Uuid>().as_simple().to_string();
-        let lease = self.leases.acquire(LEASE, &holder, LEASE_PERIOD).await?;
+        self.writes.store(true, Ordering::SeqCst);
         let from = resume::checkpoint(&*self.documents, WRITER).await?;
         self.fresh.clear();
         self.progress.send_replace(Some(from));
         self.passed.send_replace(from);
         Ok(Run {
-            lease,
-            holder,
             written: from,
             marked: from,
             dirty: HashMap::new(),

@@ -7,12 +7,12 @@ use futures::FutureExt;
 use hearth_api::notifications::v1::notifications_service_server::NotificationsServiceServer;
 use hearth_engine::erasure::Follower;
 use hearth_engine::{
-    Consume, Consumer, Engine, Erasures, FactCache, Parking, Rebuild, Relay, Timers, Tombstones,
-    View,
+    Consume, Consumer, Engine, Erasures, FactCache, Holder, Parking, Rebuild, Relay, Timers,
+    Tombstones, View,
 };
 use hearth_host::{Context, KeyUse, Module, StartError, Started, StreamUse};
 use hearth_kernel::{Purpose, Role, Service};
-use hearth_ports::{Family, Stream};
+use hearth_ports::{Family, Stream, Tasks};
 use hearth_rpc::{Authorisation, Idempotency, MethodRule};
 
 use crate::aggregates::{Episode, Mail, Notice};
@@ -252,12 +252,25 @@ impl Parts {
     /// Runs it, under the module's tasks.
     pub(crate) fn run(&self, context: &Context) {
         let tasks = &context.tasks;
-        follow(context, "notifications rules", &self.rules);
-        follow(context, "notifications fan-out", &self.fanout);
-        follow(context, "notifications dispatch", &self.dispatch);
-        follow(context, "notifications mails", &self.mails);
-        follow(context, "notifications inbox", &self.inbox.consumer);
-        follow(context, "notifications erasures", &self.erasures);
+        let holder = context.holder();
+        follow(tasks, &holder, "notifications fan-out", &self.fanout);
+        follow(tasks, &holder, "notifications dispatch", &self.dispatch);
+        follow(tasks, &holder, "notifications mails", &self.mails);
+        follow(tasks, &holder, "notifications inbox", &self.inbox.consumer);
+        follow(tasks, &holder, "notifications erasures", &self.erasures);
+        // Signals and the clock change the same watches: both under one lease.
+        let (runner, rules, holds) = (
+            Arc::clone(&self.runner),
+            Arc::clone(&self.rules),
+            holder.clone(),
+        );
+        tasks.supervise("notifications rules", move || {
+            let (runner, rules, holder) = (Arc::clone(&runner), Arc::clone(&rules), holds.clone());
+            async move {
+                let deadlines = |_| runner.deadlines(rules.progress(Stream::TELEMETRY));
+                rules.hold_with(&holder, deadlines).await
+            }
+        });
         let tombstones = Arc::clone(&self.tombstones);
         tasks.supervise("notifications tombstones", move || {
             let tombstones = Arc::clone(&tombstones);
@@ -270,17 +283,11 @@ impl Parts {
         });
         let (timers, sender) = (self.timers.clone(), Arc::clone(&self.sender));
         tasks.supervise("notifications timers", move || {
-            let (timers, sender) = (timers.clone(), Arc::clone(&sender));
-            async move { timers.run(&*sender).await }
-        });
-        let (runner, rules) = (Arc::clone(&self.runner), Arc::clone(&self.rules));
-        tasks.supervise("notifications deadlines", move || {
-            let (runner, rules) = (Arc::clone(&runner), Arc::clone(&rules));
+            let (timers, sender, holder) = (timers.clone(), Arc::clone(&sender), holder.clone());
             async move {
-                match rules.progress(Stream::TELEMETRY) {
-                    Some(passed) => runner.tick(passed).await,
-                    None => Ok(()),
-                }
+                // What fires sends mail: one process at a time.
+                let fire = |_| timers.run(&*sender);
+                holder.hold("notifications.timers.all", fire).await
             }
         });
     }
@@ -306,10 +313,15 @@ fn consumer<C: Consume>(context: &Context, handler: C) -> Arc<Consumer<C>> {
     ))
 }
 
-fn follow<C: Consume>(context: &Context, name: &'static str, consumer: &Arc<Consumer<C>>) {
-    let consumer = Arc::clone(consumer);
-    context.tasks.supervise(name, move || {
-        let consumer = Arc::clone(&consumer);
-        async move { consumer.run().await }
+fn follow<C: Consume>(
+    tasks: &Tasks,
+    holder: &Holder,
+    name: &'static str,
+    consumer: &Arc<Consumer<C>>,
+) {
+    let (consumer, holder) = (Arc::clone(consumer), holder.clone());
+    tasks.supervise(name, move || {
+        let (consumer, holder) = (Arc::clone(&consumer), holder.clone());
+        async move { consumer.hold(&holder).await }
     });
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use hearth_api::retention::v1::retention_service_server::RetentionServiceServer;
 use hearth_engine::{
-    Consume, Consumer, ExecuteError, Follower, Parking, Relay, Timers, Tombstones,
+    Consume, Consumer, ExecuteError, Follower, Holder, Parking, Relay, Timers, Tombstones,
 };
 use hearth_host::{Context, KeyUse, Module, StartError, Started, StreamUse};
 use hearth_kernel::{Purpose, Service};
@@ -132,7 +132,9 @@ impl Options {
         let services = self.answers_from.iter().map(|name| name.parse());
         Ok(Choices {
             // All of them are services.
-            services: services.filter_map(Result::ok).collect::<BTreeSet<Service>>(),
+            services: services
+                .filter_map(Result::ok)
+                .collect::<BTreeSet<Service>>(),
             search_pause: Duration::from_secs(self.search_pause_seconds),
         })
     }
@@ -197,9 +199,11 @@ fn run(context: &Context, app: &App) -> Knowledge {
         Arc::new(Projector),
     );
     let relay = Arc::new(relay);
-    let closings = consume(context, "retention closings", Closings(app.clone()));
-    consume(context, "retention answers", Answers(app.clone()));
-    let driver = consume(context, "retention driver", Driver(app.clone()));
+    let holder = context.holder();
+    let follow = (context, &holder);
+    let closings = consume(follow, "retention closings", Closings(app.clone()));
+    consume(follow, "retention answers", Answers(app.clone()));
+    let driver = consume(follow, "retention driver", Driver(app.clone()));
     let tombstones = Tombstones::new(app.engine.clone(), Arc::clone(&context.leases))
         .of::<Erasure>()
         .behind([Follower::relay(Service::Retention, &relay)])
@@ -213,30 +217,40 @@ fn run(context: &Context, app: &App) -> Knowledge {
         let relay = Arc::clone(&relay);
         async move { relay.run().await }
     });
-    let sweep = Arc::new(Sweep(app.clone()));
+    let (sweep, holds) = (Arc::new(Sweep(app.clone())), holder.clone());
     context.tasks.supervise("retention search", move || {
-        let sweep = Arc::clone(&sweep);
-        async move { sweep.run().await }
+        let (sweep, holder) = (Arc::clone(&sweep), holds.clone());
+        async move {
+            let search = |_| sweep.run();
+            holder.hold("retention.search.all", search).await
+        }
     });
     let (timers, driver) = (app.timers.clone(), Arc::new(Driver(app.clone())));
     context.tasks.supervise("retention timers", move || {
-        let (timers, driver) = (timers.clone(), Arc::clone(&driver));
-        async move { timers.run(&*driver).await }
+        let (timers, driver, holder) = (timers.clone(), Arc::clone(&driver), holder.clone());
+        async move {
+            let fire = |_| timers.run(&*driver);
+            holder.hold("retention.timers.all", fire).await
+        }
     });
     Knowledge::new(closings, context.watermarks.clone())
 }
 
-fn consume<C: Consume>(context: &Context, name: &'static str, handler: C) -> Arc<Consumer<C>> {
+fn consume<C: Consume>(
+    (context, holder): (&Context, &Holder),
+    name: &'static str,
+    handler: C,
+) -> Arc<Consumer<C>> {
     let consumer = Arc::new(Consumer::new(
         handler,
         Arc::clone(&context.log),
         Arc::clone(&context.documents),
         context.watermarks.clone(),
     ));
-    let running = Arc::clone(&consumer);
+    let (running, holder) = (Arc::clone(&consumer), holder.clone());
     context.tasks.supervise(name, move || {
-        let consumer = Arc::clone(&running);
-        async move { consumer.run().await }
+        let (consumer, holder) = (Arc::clone(&running), holder.clone());
+        async move { consumer.hold(&holder).await }
     });
     consumer
 }

@@ -21,7 +21,7 @@ use uuid::Uuid;
 use super::jar::{Jar, add, engine, engine_on, id, memory};
 use crate::watermark::{Watermark, announce};
 use crate::{
-    Commit, ConsumeError, Engine, FactCache, Fire, Parking, Projection, Publication,
+    Commit, Consume, ConsumeError, Engine, FactCache, Fire, Held, Parking, Projection, Publication,
     PublishedFacts, Publisher, Rebuild, Relay, RelayError, Rows, Stale, Stamp, Target, Timer,
     Timers, View, Watermarks,
 };
@@ -564,7 +564,9 @@ async fn a_rebuild_that_is_cut_off_anywhere_leaves_nothing_of_who_was_erased_sin
         poll_and_drop(view.rebuild(), polls).await;
         drop(view);
 
+        // Whoever holds it next deletes what was left behind.
         let view = open(&memory).await;
+        view.begin(&Held::new(1)).await.unwrap();
         engine.purge::<Jar<true>>(id(1)).await.unwrap();
         let evt = Stream::new(Family::Evt, Service::Accounts);
         let head = memory.log.head(evt).await.unwrap().unwrap();

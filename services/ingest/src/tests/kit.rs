@@ -14,7 +14,7 @@ use hearth_api::ingest::v1::{
 };
 use hearth_backend_memory::Memory;
 use hearth_engine::{
-    Actor, Call, CommitToken, Engine, EngineOptions, Hasher, Stale, Watermarks, random_id,
+    Actor, Call, CommitToken, Engine, EngineOptions, Hasher, Holder, Stale, Watermarks, random_id,
 };
 use hearth_ingest_domain::claim::{self, Made};
 use hearth_ingest_domain::devices::{self, Traits};
@@ -175,6 +175,11 @@ impl World {
             engine: engine.clone(),
             series: Arc::clone(&memory.series) as _,
             leases: Arc::clone(&memory.leases) as _,
+            holder: Holder::new(
+                Arc::clone(&memory.leases) as _,
+                Arc::new(clock.clone()),
+                tasks.clone(),
+            ),
             watermarks: Watermarks::new(Arc::clone(&memory.log) as _),
             knowledge: Arc::clone(&told) as _,
             tasks: tasks.clone(),

@@ -4,16 +4,19 @@
 //! The order is: episodes appended, then the home's watch checkpointed, then the consumer's mark moved. A crash
 //! between any two repeats the step before, and an episode that is found again is the same one: its id is a keyed hash
 //! of home, rule, subject and beginning.
+//!
+//! A watch is kept from message to message, so two writers would put different things at one revision: it is put under
+//! the fence of the lease, and read again by each new holder before anything else.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use hearth_api::events::v1::{Frame, Signal as WireSignal, SignalSet, Signals, signal};
 use hearth_api::stored::notifications::v1::StoredWatch;
-use hearth_engine::{CodecError, Commit, Consume, ConsumeError, Engine, Stale};
+use hearth_engine::{CodecError, Commit, Consume, ConsumeError, Engine, Held, Stale};
 use hearth_kernel::{
     Capability, ClaimId, DeviceId, EpisodeId, Failure, HomeId, HubStreamId, Owner, Purpose, Reason,
     Service, Timestamp,
@@ -21,8 +24,9 @@ use hearth_kernel::{
 use hearth_notifications_domain::episode::{self, Of};
 use hearth_notifications_domain::watch::{Change, Facts as HomeFacts, Flag, Signal, Watch};
 use hearth_notifications_domain::{Topic, rules};
+use hearth_ports::tasks::Chain;
 use hearth_ports::{
-    Binding, Family, Message, Opened, Position, Range, Read, SealError, Stream, Table,
+    Binding, Family, Message, Opened, Position, Range, Read, SealError, StoreError, Stream, Table,
 };
 use prost::Message as _;
 use tokio::sync::{Mutex, Notify, watch as channel};
@@ -56,6 +60,8 @@ const IN_MEMORY: usize = 10_000;
 struct Home {
     watch: Watch,
     revision: u64,
+    /// What its row is stored under.
+    stamp: i64,
     sealed_at: Timestamp,
     /// When the clock concerns it.
     due: Option<Timestamp>,
@@ -66,7 +72,9 @@ pub(crate) struct Runner {
     engine: Engine,
     facts: Arc<dyn Facts>,
     homes: Mutex<BTreeMap<HomeId, Home>>,
-    recovered: tokio::sync::OnceCell<()>,
+    /// Whether every checkpoint was loaded under this lease.
+    recovered: Mutex<bool>,
+    held: std::sync::Mutex<Option<Held>>,
     due_changed: Notify,
 }
 
@@ -80,8 +88,35 @@ impl Runner {
             engine,
             facts,
             homes: Mutex::default(),
-            recovered: tokio::sync::OnceCell::new(),
+            recovered: Mutex::default(),
+            held: std::sync::Mutex::default(),
             due_changed: Notify::new(),
+        }
+    }
+
+    /// Begins under a lease: nothing is known but what is stored.
+    async fn begin(&self, held: &Held) {
+        let mut recovered = self.recovered.lock().await;
+        self.homes.lock().await.clear();
+        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = Some(held.clone());
+        *recovered = false;
+    }
+
+    /// Fires what the clock makes due, as long as it is not dropped; see [`Self::tick`].
+    pub(crate) async fn deadlines(
+        &self,
+        passed: Option<channel::Receiver<Position>>,
+    ) -> Result<(), StoreError> {
+        // Dropped when the lease is lost: what a standby keeps in memory no eraser would find.
+        let _forgotten = Forgotten(self);
+        let Some(passed) = passed else {
+            return std::future::pending().await;
+        };
+        loop {
+            if let Err(error) = self.tick(passed.clone()).await {
+                tracing::warn!(error = %Chain(&error), "deadlines not looked at, trying again");
+                self.engine.clock().sleep(LOOK_EVERY).await;
+            }
         }
     }
 
@@ -163,37 +198,39 @@ impl Runner {
 
     /// Loads every checkpoint, once; each home is due at once, to find out when it is due.
     async fn recover(&self) -> Result<(), ConsumeError> {
-        let recovered = self.recovered.get_or_try_init(|| async {
-            let mut homes = self.homes.lock().await;
-            for shard in 0..SHARDS {
-                let mut from = None;
-                loop {
-                    let range = Range {
-                        from: from.take(),
-                        ..Range::all(PAGE)
+        let mut recovered = self.recovered.lock().await;
+        if *recovered {
+            return Ok(());
+        }
+        let mut homes = self.homes.lock().await;
+        for shard in 0..SHARDS {
+            let mut from = None;
+            loop {
+                let range = Range {
+                    from: from.take(),
+                    ..Range::all(PAGE)
+                };
+                let documents = self.engine.documents();
+                let page = documents.range(TABLE, &[shard], range).await?;
+                for row in &page {
+                    let Some(home) = HomeId::from_slice(&row.key) else {
+                        continue;
                     };
-                    let documents = self.engine.documents();
-                    let page = documents.range(TABLE, &[shard], range).await?;
-                    for row in &page {
-                        let Some(home) = HomeId::from_slice(&row.key) else {
-                            continue;
-                        };
-                        self.load(&mut homes, home).await?;
-                        if let Some(home) = homes.get_mut(&home) {
-                            home.due = Some(Timestamp::EPOCH);
-                        }
-                    }
-                    match page.last() {
-                        Some(last) if page.len() == PAGE => {
-                            from = Some([&last.key[..], &[0]].concat());
-                        }
-                        _ => break,
+                    self.load(&mut homes, home).await?;
+                    if let Some(home) = homes.get_mut(&home) {
+                        home.due = Some(Timestamp::EPOCH);
                     }
                 }
+                match page.last() {
+                    Some(last) if page.len() == PAGE => {
+                        from = Some([&last.key[..], &[0]].concat());
+                    }
+                    _ => break,
+                }
             }
-            Ok::<_, ConsumeError>(())
-        });
-        recovered.await.copied()
+        }
+        *recovered = true;
+        Ok(())
     }
 
     /// Brings a home's watch into memory.
@@ -213,6 +250,7 @@ impl Runner {
         let loaded = match row {
             None => Home::default(),
             Some(row) => {
+                let stamp = row.stamp;
                 let row = StoredWatch::decode(row.value)
                     .map_err(|_| CodecError::Malformed("row of a watch"))?;
                 let owner = Owner::Home(home);
@@ -234,6 +272,7 @@ impl Runner {
                 Home {
                     watch,
                     revision: row.revision,
+                    stamp,
                     sealed_at: Timestamp::from_micros(row.sealed_at),
                     due: None,
                 }
@@ -325,13 +364,22 @@ impl Runner {
             sealed,
         };
         let (partition, key) = place(home);
-        let stamp = i64::try_from(after.revision).unwrap_or(i64::MAX);
+        after.stamp = self.stamp_after(after.stamp)?;
         let value = Bytes::from(row.encode_to_vec());
         Ok(self
             .engine
             .documents()
-            .put(TABLE, &partition, &key, stamp, value)
+            .put(TABLE, &partition, &key, after.stamp, value)
             .await?)
+    }
+
+    /// Greater than that of a former holder, whatever revision it had come to.
+    fn stamp_after(&self, stored: i64) -> Result<i64, StoreError> {
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        match held.as_ref() {
+            Some(held) => held.stamp_after(stored),
+            None => Err(StoreError::retryable("no lease is held")),
+        }
     }
 
     async fn append(
@@ -421,6 +469,17 @@ impl Runner {
     }
 }
 
+/// Empties a runner's memory when it is dropped.
+struct Forgotten<'a>(&'a Runner);
+
+impl Drop for Forgotten<'_> {
+    fn drop(&mut self) {
+        if let Ok(mut homes) = self.0.homes.try_lock() {
+            homes.clear();
+        }
+    }
+}
+
 /// The consumer that feeds a runner.
 pub(crate) struct Signalled(pub(crate) Arc<Runner>);
 
@@ -436,6 +495,11 @@ impl Consume for Signalled {
 
     async fn handle(&self, message: &Message) -> Result<(), ConsumeError> {
         self.0.take_in(message).await
+    }
+
+    async fn begin(&self, held: &Held) -> Result<(), StoreError> {
+        self.0.begin(held).await;
+        Ok(())
     }
 }
 

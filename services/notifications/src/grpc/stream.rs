@@ -52,6 +52,7 @@ fn messages(
 ) -> impl futures::Stream<Item = Result<api::StreamInboxResponse, Status>> + Send {
     async_stream::stream! {
         let Some(mut progress) = inbox.progress() else { return };
+        let _waiting = inbox.consumer.waiting();
         let mut at = from;
         // At once, so that the client has a cursor before anything happens.
         yield Ok(message(at, None));

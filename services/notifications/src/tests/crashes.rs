@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use hearth_engine::{Aggregate, Commit, Consume, Engine, EngineOptions, Hasher};
+use hearth_engine::{Aggregate, Commit, Consume, Engine, EngineOptions, Hasher, Held};
 use hearth_kernel::{Capability, DeviceId, Service};
 use hearth_ports::{
     Document, Documents, Family, Log, Message, Position, Range, StoreError, Stream, Table,
@@ -80,6 +80,8 @@ struct Machine {
     world: World,
     failing: Arc<Failing>,
     runner: Signalled,
+    /// How many there were: the fence.
+    lives: u64,
     fanout: Fanout,
 }
 
@@ -121,17 +123,28 @@ impl Machine {
         app.arm(&anna, &request("ArmHome", 9), HOME, [].into())
             .await
             .expect("armed");
-        Self {
+        let life = Self {
             world,
             failing,
             runner,
             fanout,
-        }
+            lives: 1,
+        };
+        life.begin().await;
+        life
     }
 
     /// Another life of the process: nothing of the memory of the one before.
-    fn crash(&mut self) {
+    async fn crash(&mut self) {
         (self.runner, self.fanout) = born(&self.world, &self.failing);
+        self.lives += 1;
+        self.begin().await;
+    }
+
+    /// The lease is this life's.
+    async fn begin(&self) {
+        let begun = self.runner.begin(&Held::new(self.lives)).await;
+        begun.expect("begun");
     }
 
     async fn messages(&self, stream: Stream) -> Vec<Message> {
@@ -148,12 +161,12 @@ impl Machine {
         let how = u32::from(crash % 3);
         self.failing.next.store(how, Ordering::SeqCst);
         if self.runner.handle(message).await.is_err() {
-            self.crash();
+            self.crash().await;
         }
         self.failing.next.store(0, Ordering::SeqCst);
         if crash > 2 {
             // The mark was not moved before the crash: the same frame again.
-            self.crash();
+            self.crash().await;
         }
         self.runner.handle(message).await.expect("handled");
     }
@@ -208,6 +221,52 @@ fn born(world: &World, failing: &Arc<Failing>) -> (Signalled, Fanout) {
     let facts: Arc<dyn crate::app::facts::Facts> = Arc::clone(&world.facts) as _;
     let runner = Arc::new(Runner::new(engine.clone(), Arc::clone(&facts)));
     (Signalled(runner), Fanout { engine, facts })
+}
+
+#[tokio::test]
+async fn what_a_former_holder_puts_late_changes_no_watch() {
+    let mut machine = Machine::new().await;
+    for second in 1..=6 {
+        let frame =
+            machine
+                .world
+                .frame(&[(HEATER, Capability::HEATING_ON, second % 2 == 1, second)]);
+        machine.world.append(frame).await;
+    }
+    let frames = machine.messages(Stream::TELEMETRY).await;
+    for frame in &frames[..3] {
+        machine.runner.handle(frame).await.expect("handled");
+    }
+    let (former, _) = born(&machine.world, &machine.failing);
+    former
+        .begin(&Held::new(machine.lives))
+        .await
+        .expect("begun");
+    // It has read what is stored, and is paused; another one holds the lease, and comes further.
+    former.handle(&frames[3]).await.expect("handled");
+    machine.crash().await;
+    for frame in &frames[3..] {
+        machine.runner.handle(frame).await.expect("handled");
+    }
+    let rows = async || {
+        let mut rows = Vec::new();
+        for shard in 0..64 {
+            let partition = [shard];
+            let page = machine.world.memory.documents.range(
+                Table("notifications_watches"),
+                &partition,
+                Range::all(9),
+            );
+            rows.extend(page.await.expect("rows"));
+        }
+        rows
+    };
+    let newer = rows().await;
+    assert_eq!(newer.len(), 1);
+    for frame in frames.iter().skip(1).rev() {
+        former.handle(frame).await.expect("it does not know");
+    }
+    assert_eq!(rows().await, newer);
 }
 
 type Step = (DeviceId, Capability, bool, u64);

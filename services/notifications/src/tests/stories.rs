@@ -593,3 +593,37 @@ async fn requests_are_refused_with_every_violation_and_by_role() {
     assert_eq!(failure_of(&nobody).reason, Reason::NOT_SIGNED_IN);
     life.end().await;
 }
+
+#[tokio::test]
+async fn two_replicas_tell_once_and_the_one_that_is_left_goes_on() {
+    let world = World::new();
+    let first = world.live().await;
+    let mut anna = Person::new(ANNA, &first);
+    anna.heating_rule().await;
+    anna.wants_mail(api::Topic::Heating).await;
+    world.signal(HEATER, Capability::HEATING_ON, true, 10).await;
+    settled(&world, &first).await;
+    let second = world.live().await;
+    let standing_by = Person::new(ANNA, &second);
+    world.clock.advance(seconds(130));
+    anna.has_notices(1).await;
+    // The standby answers from what the holder has stored.
+    standing_by.has_notices(1).await;
+    has_mails(&world, 1).await;
+    settled(&world, &first).await;
+    settled(&world, &second).await;
+    first.end().await;
+
+    world
+        .signal(HEATER, Capability::HEATING_ON, false, 300)
+        .await;
+    settled(&world, &second).await;
+    world.clock.advance(seconds(400));
+    eventually("the end is told", async || {
+        standing_by.notices().await[0].ended_at
+    })
+    .await;
+    assert_eq!(standing_by.notices().await.len(), 1);
+    assert_eq!(world.memory.outbound.delivered().len(), 1);
+    second.end().await;
+}

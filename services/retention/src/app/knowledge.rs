@@ -56,6 +56,7 @@ impl Knowledge {
         let facts = Stream::new(Family::State, Service::Accounts);
         let mut newest = self.watermarks.newest(Service::Accounts);
         let mut progress = self.closings.progress(facts).ok_or_else(stale)?;
+        let _waiting = self.closings.waiting();
         let settled = async {
             let mark = newest.wait_for(|mark| mark.at >= asked).await;
             let through = mark.map_err(|_| stale())?.state;
