@@ -4,6 +4,7 @@
 //! `secure_delete`: what is deleted is overwritten. Temporary space stays in memory, so that nothing personal
 //! is ever spilled outside the data folder.
 
+use std::cmp::Ordering;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,8 +18,6 @@ use crate::pages;
 use crate::readers::Readers;
 use crate::writer::{Unit, Writer};
 
-/// The format of every file here. A file of a greater one is refused.
-pub(crate) const FORMAT: i32 = 1;
 /// How long SQLite waits for a lock before it says busy: well inside the deadline of a call.
 const BUSY: Duration = Duration::from_secs(5);
 /// Pages that one transaction gives back, and how many such transactions one scrub has at most: writers wait for it.
@@ -31,6 +30,8 @@ const SCRUB_DEADLINE: Duration = Duration::from_secs(600);
 pub(crate) struct Shape {
     /// Name of the writer thread.
     pub(crate) name: &'static str,
+    /// The format of the file: raised with each change of its schema, for a file of another one is refused.
+    pub(crate) format: i32,
     /// Bytes of a page; fixed when the file is made.
     pub(crate) page_bytes: u32,
     /// Memory for pages of the writer, in KiB.
@@ -73,6 +74,14 @@ pub enum DatabaseError {
         /// Its format.
         format: i32,
     },
+    /// The file is of a format that this version has left behind.
+    #[error("{path}: written by an older version, format {format}, which this one does not read")]
+    Older {
+        /// The file.
+        path: PathBuf,
+        /// Its format.
+        format: i32,
+    },
 }
 
 impl DatabaseError {
@@ -92,19 +101,20 @@ pub(crate) fn open_writer(path: &Path, shape: &Shape) -> Result<Connection, Data
     create_private(path).map_err(DatabaseError::file(path))?;
     let conn = connect(path, shape.writer_kib).map_err(DatabaseError::sqlite(path))?;
     let format = prepare(&conn, shape).map_err(DatabaseError::sqlite(path))?;
-    if format > FORMAT {
-        return Err(DatabaseError::Newer {
-            path: path.to_owned(),
-            format,
-        });
+    let path = path.to_owned();
+    match format.cmp(&shape.format) {
+        Ordering::Greater => Err(DatabaseError::Newer { path, format }),
+        // Of format 0 is what was new a moment ago.
+        Ordering::Less if format > 0 => Err(DatabaseError::Older { path, format }),
+        _ => Ok(conn),
     }
-    Ok(conn)
 }
 
-/// The connection's own settings, and the file's when it is new. Answers the file's format.
+/// The connection's own settings, and the file's when it is new. Answers the format that the file had.
 fn prepare(conn: &Connection, shape: &Shape) -> rusqlite::Result<i32> {
     let format: i32 = conn.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    if format > FORMAT {
+    if format != 0 && format != shape.format {
+        // Not even a setting of it is touched.
         return Ok(format);
     }
     if format == 0 {
@@ -127,7 +137,7 @@ fn prepare(conn: &Connection, shape: &Shape) -> rusqlite::Result<i32> {
         // In one transaction: a crash leaves either no schema or all of it.
         conn.execute_batch("BEGIN IMMEDIATE")?;
         conn.execute_batch(shape.schema)?;
-        conn.pragma_update(None, "user_version", FORMAT)?;
+        conn.pragma_update(None, "user_version", shape.format)?;
         conn.execute_batch("COMMIT")?;
     }
     Ok(format)

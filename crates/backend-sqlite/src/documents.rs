@@ -35,6 +35,7 @@ const SWEEP_ROWS: i64 = 2_000;
 
 const SHAPE: Shape = Shape {
     name: "doc-writer",
+    format: 1,
     page_bytes: 4096,
     writer_kib: 2 << 10,
     reader_kib: 512,
@@ -69,7 +70,7 @@ impl SqliteDocuments {
     /// Opens `documents.db` in a folder, and makes it if it is not there. The clock dates tombstones.
     ///
     /// # Errors
-    /// When the file cannot be opened, is damaged, or of a newer format.
+    /// When the file cannot be opened, is damaged, or of another format.
     pub fn open(folder: &Path, clock: Arc<dyn Clock>) -> Result<Self, DatabaseError> {
         let database = Database::open(&folder.join("documents.db"), SHAPE, |_| Ok(()))?;
         Ok(Self {

@@ -43,6 +43,7 @@ const ANNOUNCEMENTS: usize = 256;
 
 const SHAPE: Shape = Shape {
     name: "log-writer",
+    format: 1,
     page_bytes: 4096,
     writer_kib: 2 << 10,
     reader_kib: 512,
@@ -81,7 +82,7 @@ impl SqliteLog {
     /// Opens `log.db` and `telemetry/` in a folder, and makes them if they are not there.
     ///
     /// # Errors
-    /// When a file cannot be opened, is damaged, or of a newer format.
+    /// When a file cannot be opened, is damaged, or of another format.
     pub fn open(folder: &Path, clock: Arc<dyn Clock>) -> Result<Self, DatabaseError> {
         let followers = Arc::new(Followers::new());
         let tables = Tables::new();

@@ -30,6 +30,8 @@ const SWEEP_ROWS: i64 = 2_000;
 
 const SHAPE: Shape = Shape {
     name: "series-writer",
+    // 1 had a table for each stretch of expiry.
+    format: 2,
     // Each table's last page is partly empty: of larger pages a small home would leave more empty than it fills.
     page_bytes: 4 << 10,
     writer_kib: 4 << 10,
@@ -64,7 +66,7 @@ impl SqliteSeries {
     /// Opens `series.db` in a folder, and makes it if it is not there.
     ///
     /// # Errors
-    /// When the file cannot be opened, is damaged, or of a newer format.
+    /// When the file cannot be opened, is damaged, or of another format.
     pub fn open(folder: &Path) -> Result<Self, DatabaseError> {
         let known = Known::default();
         let database = Database::open(&folder.join("series.db"), SHAPE, |conn| {

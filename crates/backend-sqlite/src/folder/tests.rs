@@ -193,6 +193,28 @@ fn foreign_missing_and_newer_parts_are_refused_by_name() {
 }
 
 #[test]
+fn a_file_of_another_format_is_refused_by_name_and_left_as_it_is() {
+    let place = Place::new();
+    drop(place.open().unwrap());
+    let path = place.folders.data.join("series.db");
+    let form = |format: i32| {
+        let conn = rusqlite::Connection::open(&path).unwrap();
+        conn.pragma_update(None, "user_version", format).unwrap();
+    };
+    form(1);
+    let old = std::fs::read(&path).unwrap();
+    let message =
+        "data/series.db: written by an older version, format 1, which this one does not read";
+    assert_eq!(place.message(), message);
+    assert_eq!(std::fs::read(&path).unwrap(), old);
+    form(3);
+    let message = "data/series.db: written by a newer version, format 3";
+    assert_eq!(place.message(), message);
+    form(2);
+    assert!(place.open().is_ok());
+}
+
+#[test]
 fn what_is_in_the_way_is_named() {
     let place = Place::new();
     std::fs::create_dir(&place.folders.data).unwrap();

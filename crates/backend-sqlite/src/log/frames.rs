@@ -293,7 +293,9 @@ impl Unit for Frames {
         {
             return Err(match error {
                 DatabaseError::Sqlite { source, .. } => source,
-                DatabaseError::File { .. } | DatabaseError::Newer { .. } => {
+                DatabaseError::File { .. }
+                | DatabaseError::Newer { .. }
+                | DatabaseError::Older { .. } => {
                     let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CANTOPEN);
                     rusqlite::Error::SqliteFailure(code, Some(error.to_string()))
                 }

@@ -10,6 +10,7 @@ use crate::database::{DatabaseError, Shape, open_writer, sync_folder};
 /// Pages of 16 KiB: a frame of the usual size is two of them, and a small one does not cost 64 KiB of WAL.
 pub(super) const SHAPE: Shape = Shape {
     name: "frame-writer",
+    format: 1,
     page_bytes: 16 << 10,
     writer_kib: 2 << 10,
     reader_kib: 512,
