@@ -55,6 +55,7 @@ reasons! {
     // What any RPC may answer.
     INVALID_REQUEST => Invalid, "the request has fields that are missing, malformed or out of bounds";
     UNKNOWN_RPC => Invalid, "there is no such method";
+    UNSUPPORTED_ENCODING => Invalid, "messages are not taken in this encoding; send them uncompressed";
     REQUEST_ID_REUSED => Rejected, "this request id was used for another request";
     NOT_FOUND => NotFound, "there is no such object, or none that you may see";
     TOO_MANY_CONFLICTS => Conflict, "others kept changing the same object; read it again and retry";

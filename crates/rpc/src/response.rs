@@ -22,7 +22,7 @@ use crate::status::{fail, is_ours, malformed};
 
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 /// What a client needs to learn which compression it may use (gRPC, "Compression").
-const ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
+pub(crate) const ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
 
 /// How the codec begins when the request's bytes are at fault; a test pins each to the release of tonic in use.
 const REQUEST_AT_FAULT: &[&str] = &[

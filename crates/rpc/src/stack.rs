@@ -16,7 +16,7 @@ use futures::future::BoxFuture;
 use hearth_kernel::{Failure, Reason};
 use hearth_ports::Clock;
 use http::header::CONTENT_TYPE;
-use http::{Request, Response, StatusCode};
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
 use http_body::Body as HttpBody;
 use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
@@ -29,12 +29,16 @@ use crate::framing::{Scanned, Scanner};
 use crate::limits::Limits;
 use crate::observer::{Observer, Unobserved};
 use crate::principal::Peer;
-use crate::response::{Ending, Held, finish, refusal};
+use crate::response::{ACCEPT_ENCODING, Ending, Held, finish, refusal};
 use crate::rules::{Row, RuleTable};
 use crate::status::fail;
 use crate::trace::{self, TraceContext};
 use crate::{deadline, request_id};
 
+/// How the messages of a request are encoded (gRPC, "Requests").
+const ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
+/// As they are.
+const IDENTITY: &str = "identity";
 /// How long a client waits before it tries another process, when this one drains.
 const AFTER_SHUTDOWN: Duration = Duration::from_secs(1);
 
@@ -209,6 +213,9 @@ impl Stack {
             id,
             ends: None,
         };
+        if is_compressed(&request) {
+            return finish(unsupported_encoding(), held);
+        }
         match self.shared.enter(&rule) {
             Ok(place) => held.place = Some(place),
             Err(failure) => return finish(refusal(fail(&failure, None)), held),
@@ -300,6 +307,22 @@ fn is_grpc<B>(request: &Request<B>) -> bool {
         .and_then(|value| value.to_str().ok());
     let rest = kind.and_then(|kind| kind.strip_prefix("application/grpc"));
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['+', ';']))
+}
+
+/// Whether the messages come in an encoding. Requests are small, readings have a codec of their own, and what is
+/// unpacked would have to be bounded once more: so none is taken.
+fn is_compressed<B>(request: &Request<B>) -> bool {
+    let encoding = request.headers().get(ENCODING);
+    encoding.is_some_and(|it| it != IDENTITY)
+}
+
+/// Says what is accepted instead (gRPC, "Compression").
+fn unsupported_encoding() -> Response<Body> {
+    let status = fail(&Failure::new(Reason::UNSUPPORTED_ENCODING), None);
+    let mut response = refusal(status);
+    let accepted = HeaderValue::from_static(IDENTITY);
+    response.headers_mut().insert(ACCEPT_ENCODING, accepted);
+    response
 }
 
 fn unsupported() -> Response<Body> {

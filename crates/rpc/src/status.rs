@@ -114,10 +114,11 @@ pub fn status_of(failure: &Failure) -> Status {
     Status::with_error_details(code, message, details)
 }
 
-/// The code of a reason: that of its kind, but for the method that does not exist.
+/// The code of a reason: that of its kind, but for a method and an encoding that do not exist here, for which gRPC has
+/// one of its own.
 #[must_use]
 pub fn code_of(reason: Reason) -> Code {
-    if reason == Reason::UNKNOWN_RPC {
+    if reason == Reason::UNKNOWN_RPC || reason == Reason::UNSUPPORTED_ENCODING {
         return Code::Unimplemented;
     }
     match reason.kind() {

@@ -26,6 +26,9 @@ struct Kind {
     advice: &'static str,
 }
 
+/// Reasons for which gRPC itself prescribes a code, `UNIMPLEMENTED`: the same as in the mapping of `hearth-rpc`.
+const OF_GRPC: [&str; 2] = ["UNKNOWN_RPC", "UNSUPPORTED_ENCODING"];
+
 const KINDS: &[Kind] = &[
     Kind {
         name: "Invalid",
@@ -246,6 +249,15 @@ fn kind_of(reason: &Reason) -> Option<&'static Kind> {
     KINDS.iter().find(|it| it.name == reason.kind)
 }
 
+/// The gRPC code of a reason: that of its kind, unless gRPC has one of its own for it.
+fn code(reason: &Reason, kind: &Kind) -> &'static str {
+    if OF_GRPC.contains(&reason.name.as_str()) {
+        "UNIMPLEMENTED"
+    } else {
+        kind.code
+    }
+}
+
 fn page_problems(reason: &Reason, path: &str, page: &str) -> Vec<String> {
     let mut problems = Vec::new();
     match kind_of(reason) {
@@ -253,10 +265,10 @@ fn page_problems(reason: &Reason, path: &str, page: &str) -> Vec<String> {
             "{path}: kind `{}` is not known to xtask",
             reason.kind
         )),
-        Some(kind) if !page.contains(&format!("`{}`", kind.code)) => {
+        Some(kind) if !page.contains(&format!("`{}`", code(reason, kind))) => {
             problems.push(format!(
                 "{path}: does not name its gRPC code `{}`",
-                kind.code
+                code(reason, kind)
             ));
         }
         Some(_) => {}
@@ -287,7 +299,10 @@ fn render(reason: &Reason) -> Result<String> {
     let [meaning, cause, advice] = HEADINGS;
     Ok(format!(
         "# {}\n\ngRPC code `{}`.\n\n{meaning}\n\n{message}\n\n{cause}\n\n{}\n\n{advice}\n\n{}\n{hints}",
-        reason.name, kind.code, kind.cause, kind.advice
+        reason.name,
+        code(reason, kind),
+        kind.cause,
+        kind.advice
     ))
 }
 

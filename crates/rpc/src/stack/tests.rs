@@ -287,19 +287,34 @@ async fn raw(fixture: &Fixture, body: &[u8]) -> Status {
         .expect("a status")
 }
 
+async fn answer_to_encoding(path: &'static str, encoding: &str) -> (Status, Option<String>) {
+    let body = http_body_util::Full::new(Bytes::from_static(&[0, 0, 0, 0, 0]));
+    let request = Request::post(path).header(CONTENT_TYPE, "application/grpc");
+    let request = request.header("grpc-encoding", encoding).body(body);
+    let response = fixture().front().oneshot(request.expect("a request")).await;
+    let (parts, body) = response.unwrap_or_else(|never| match never {}).into_parts();
+    let trailers = body.collect().await.expect("a body").trailers().cloned();
+    let status = Status::from_header_map(&parts.headers)
+        .or_else(|| Status::from_header_map(&trailers?))
+        .expect("a status");
+    let accepts = parts.headers.get("grpc-accept-encoding");
+    let accepts = accepts.map(|it| it.to_str().expect("text").to_owned());
+    (status, accepts)
+}
+
 #[tokio::test]
 async fn a_compressed_message_is_not_taken_and_the_client_learns_what_is() {
-    let body = http_body_util::Full::new(Bytes::from_static(&[1, 0, 0, 0, 0]));
-    let request = Request::post(GET).header(CONTENT_TYPE, "application/grpc");
-    let request = request
-        .header("grpc-encoding", "gzip")
-        .body(body)
-        .expect("a request");
-    let response = fixture().front().oneshot(request).await;
-    let response = response.unwrap_or_else(|never| match never {});
-    let status = Status::from_header_map(response.headers()).expect("a status");
-    assert!(response.headers().contains_key("grpc-accept-encoding"));
-    assert_eq!(status.code(), Code::Unimplemented);
+    for encoding in ["gzip", "zstd", "deflate", "", "something"] {
+        let (status, accepts) = answer_to_encoding(GET, encoding).await;
+        assert_eq!(status.code(), Code::Unimplemented, "{encoding}");
+        assert_eq!(reason(&status), Reason::UNSUPPORTED_ENCODING, "{encoding}");
+        assert_eq!(accepts.as_deref(), Some("identity"), "{encoding}");
+    }
+    let (status, _) = answer_to_encoding(GET, "identity").await;
+    assert_eq!(status.code(), Code::Ok);
+    // A method that does not exist is still that.
+    let (status, _) = answer_to_encoding("/test.v1.EchoService/Forgotten", "gzip").await;
+    assert_eq!(reason(&status), Reason::UNKNOWN_RPC);
 }
 
 #[tokio::test]
