@@ -25,6 +25,7 @@ use tonic::Status;
 use tonic::transport::Channel;
 
 use buffer::Buffer;
+use line::Transport;
 
 /// The first and the longest wait before a connection is tried again.
 const RECONNECT: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(30));
@@ -194,7 +195,8 @@ impl HubClient {
         })
     }
 
-    /// Puts readings into the buffer as one batch; waits while it is full. Answers the batch's number in its stream.
+    /// Puts readings into the buffer as one batch; waits while it is full. Answers the batch's number:
+    /// 1 for the first, then one more for each.
     ///
     /// # Errors
     /// `TooLarge`.
@@ -226,6 +228,10 @@ impl HubClient {
     /// # Errors
     /// What cannot be helped by trying again; see [`HubError`].
     pub async fn run(&self, channel: Channel) -> Result<(), HubError> {
+        self.run_over(channel).await
+    }
+
+    async fn run_over(&self, channel: impl Transport) -> Result<(), HubError> {
         let mut wait = RECONNECT.0;
         loop {
             let before = self.inner.buffer.durable();

@@ -13,6 +13,15 @@ use super::Refused;
 /// Refusals that are remembered.
 const MOST_REFUSED: usize = 1_024;
 
+/// What to make of a server's word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Heard {
+    /// It can be so.
+    Believed,
+    /// It holds more of the stream than was ever sent.
+    Impossible,
+}
+
 /// What is not durable yet.
 pub(super) struct Buffer {
     most: usize,
@@ -23,6 +32,10 @@ pub(super) struct Buffer {
 
 struct State {
     stream: HubStreamId,
+    /// The last batch of the stream that was ever given to a connection: the server can hold none behind it.
+    sent: u64,
+    /// How many batches were durable when the stream began; they were of streams before it.
+    before: u64,
     /// Every batch of the stream up to here is durable.
     durable: u64,
     /// The batches behind it, in order of their sequences.
@@ -36,6 +49,8 @@ impl Buffer {
             most: most.max(1),
             state: Mutex::new(State {
                 stream,
+                sent: 0,
+                before: 0,
                 durable: 0,
                 batches: VecDeque::new(),
                 refused: VecDeque::new(),
@@ -57,7 +72,7 @@ impl Buffer {
         self.changed.subscribe()
     }
 
-    /// Adds a batch; waits while the buffer is full.
+    /// Adds a batch; waits while the buffer is full. Answers its number: 1, 2, 3, whatever stream it is sent in.
     pub(super) async fn push(&self, columns: Columns) -> u64 {
         let mut changes = self.changes();
         loop {
@@ -66,10 +81,11 @@ impl Buffer {
                 let mut state = self.lock();
                 if state.batches.len() < self.most {
                     state.batches.push_back(columns);
-                    let sequence = state.durable + u64::try_from(state.batches.len()).unwrap_or(0);
+                    let waiting = u64::try_from(state.batches.len()).unwrap_or(0);
+                    let number = state.before + state.durable + waiting;
                     drop(state);
                     self.tell();
-                    return sequence;
+                    return number;
                 }
             }
             // The sender lives in this buffer.
@@ -113,42 +129,61 @@ impl Buffer {
         })
     }
 
+    /// Notes that a batch was given to a connection.
+    pub(super) fn sent(&self, sequence: u64) {
+        let mut state = self.lock();
+        state.sent = state.sent.max(sequence);
+    }
+
     /// Takes an ack in. One of another stream changes nothing.
-    pub(super) fn acked(&self, ack: &Ack) {
+    #[must_use]
+    pub(super) fn acked(&self, ack: &Ack) -> Heard {
         {
             let mut state = self.lock();
             if ack.stream_id != state.stream.as_bytes().as_slice() {
-                return;
+                return Heard::Believed;
             }
+            if ack.durable_through > state.sent {
+                return Heard::Impossible;
+            }
+            let before = state.before;
             for refused in &ack.refused {
                 if state.refused.len() == MOST_REFUSED {
                     state.refused.pop_front();
                 }
                 state.refused.push_back(Refused {
-                    batch: refused.sequence,
+                    batch: before.saturating_add(refused.sequence),
                     index: Some(refused.index).filter(|it| *it != u32::MAX),
                     reason: refused.refusal.clone().unwrap_or_default().reason,
                 });
             }
         }
-        self.through(ack.durable_through);
+        self.through(ack.durable_through)
     }
 
-    /// Everything up to there is durable.
-    pub(super) fn through(&self, durable: u64) {
+    /// Everything up to there is durable, says the server. What was never sent it cannot hold, so when it says more than
+    /// that it speaks of something else: nothing is dropped, and the stream is not one to go on with.
+    #[must_use]
+    pub(super) fn through(&self, durable: u64) -> Heard {
         let mut state = self.lock();
+        if durable > state.sent {
+            return Heard::Impossible;
+        }
         while state.durable < durable && state.batches.pop_front().is_some() {
             state.durable += 1;
         }
         drop(state);
         self.tell();
+        Heard::Believed
     }
 
     /// Begins another stream with what is left.
     pub(super) fn restream(&self, stream: HubStreamId) {
         let mut state = self.lock();
         state.stream = stream;
+        state.before += state.durable;
         state.durable = 0;
+        state.sent = 0;
         drop(state);
         self.tell();
     }

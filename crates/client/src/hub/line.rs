@@ -9,9 +9,11 @@ use hearth_api::ingest::v1::{
 };
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::Channel;
+use tonic::client::GrpcService;
+use tonic::codegen::{Body as HttpBody, StdError};
 use tonic::{Status, Streaming};
 
+use super::buffer::Heard;
 use super::{HubError, Inner, random_stream};
 
 /// Batches between the buffer and the connection.
@@ -22,6 +24,25 @@ const OPENING: Duration = Duration::from_secs(30);
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 /// What a hub signs for.
 const TAG: &str = "hearth.ingest.v1";
+
+/// What carries the stream: a channel, or a server in the same process.
+pub(super) trait Transport:
+    GrpcService<
+        tonic::body::Body,
+        Error: Into<StdError>,
+        ResponseBody: HttpBody<Data = Bytes, Error: Into<StdError> + Send> + Send + 'static,
+    > + Clone
+{
+}
+
+impl<T> Transport for T where
+    T: GrpcService<
+            tonic::body::Body,
+            Error: Into<StdError>,
+            ResponseBody: HttpBody<Data = Bytes, Error: Into<StdError> + Send> + Send + 'static,
+        > + Clone
+{
+}
 
 /// Why a connection ended.
 pub(super) enum LineError {
@@ -38,7 +59,7 @@ impl From<Status> for LineError {
 }
 
 /// Serves the buffer over one connection until it ends.
-pub(super) async fn serve(hub: &Inner, channel: Channel) -> Result<(), LineError> {
+pub(super) async fn serve(hub: &Inner, channel: impl Transport) -> Result<(), LineError> {
     let (requests, queue) = mpsc::channel(QUEUE);
     let mut client = IngestServiceClient::new(channel);
     let opening = open(hub, &mut client, &requests, ReceiverStream::new(queue));
@@ -60,7 +81,10 @@ pub(super) async fn serve(hub: &Inner, channel: Channel) -> Result<(), LineError
                 None => return Ok(()),
                 Some(ingest_response::Frame::Ack(ack)) => {
                     credit = ack.credit.max(1);
-                    hub.buffer.acked(&ack);
+                    if hub.buffer.acked(&ack) == Heard::Impossible {
+                        restream(hub)?;
+                        return Err(Status::data_loss("an ack of what was never sent").into());
+                    }
                     next = next.max(hub.buffer.durable() + 1);
                 }
                 Some(ingest_response::Frame::Pause(pause)) => {
@@ -73,6 +97,7 @@ pub(super) async fn serve(hub: &Inner, channel: Channel) -> Result<(), LineError
             permit = requests.reserve(), if batch.is_some() => {
                 let (Ok(permit), Some(batch)) = (permit, batch) else { return Ok(()) };
                 permit.send(IngestRequest { frame: Some(ingest_request::Frame::Batch(batch)) });
+                hub.buffer.sent(next);
                 next += 1;
             }
             _ = changes.changed() => {}
@@ -81,9 +106,9 @@ pub(super) async fn serve(hub: &Inner, channel: Channel) -> Result<(), LineError
 }
 
 /// Proves the hub, and learns how far its stream is stored.
-async fn open(
+async fn open<C: Transport>(
     hub: &Inner,
-    client: &mut IngestServiceClient<Channel>,
+    client: &mut IngestServiceClient<C>,
     requests: &mpsc::Sender<IngestRequest>,
     queue: ReceiverStream<IngestRequest>,
 ) -> Result<(Streaming<IngestResponse>, u32), LineError> {
@@ -109,14 +134,19 @@ async fn open(
         .iter()
         .find(|it| it.stream_id == stream.as_bytes().as_slice());
     let stored = position.map_or(0, |it| it.durable_through);
-    if stored < hub.buffer.durable() {
-        // What the server has lost cannot come back; what is left must not wait for it.
-        hub.buffer
-            .restream(random_stream().map_err(LineError::Hub)?);
-    } else {
-        hub.buffer.through(stored);
+    // What the server has lost cannot come back; what is left must not wait for it. And what it has that was never sent
+    // is not what waits here.
+    if stored < hub.buffer.durable() || hub.buffer.through(stored) == Heard::Impossible {
+        restream(hub)?;
     }
     Ok((answers, welcome.credit.max(1)))
+}
+
+/// Sends what is left under another stream from now on.
+fn restream(hub: &Inner) -> Result<(), LineError> {
+    let stream = random_stream().map_err(LineError::Hub)?;
+    hub.buffer.restream(stream);
+    Ok(())
 }
 
 fn hello(hub: &Inner, challenge: Challenge) -> Result<Hello, LineError> {

@@ -1,9 +1,11 @@
 //! The buffer and the columns; the connection is tested against the real server by the ingest service and the demo.
 
+mod line;
+
 use hearth_api::ingest::v1::Ack;
 use hearth_kernel::{Capability, DeviceId, HubStreamId, Timestamp};
 
-use super::buffer::Buffer;
+use super::buffer::{Buffer, Heard};
 use super::{HubKey, Reading, Value, columns, framed};
 
 fn reading(device: u8, seconds: i64, value: Value) -> Reading {
@@ -60,21 +62,27 @@ async fn what_is_acked_leaves_the_buffer_and_a_full_one_waits() {
             durable_through: 2,
             ..Ack::default()
         };
-        buffer.acked(&of_other);
+        assert_eq!(buffer.acked(&of_other), Heard::Believed);
         assert_eq!(buffer.len(), 2);
         let ack = Ack {
             stream_id: vec![1; 16].into(),
             durable_through: 1,
             ..Ack::default()
         };
-        buffer.acked(&ack);
+        assert_eq!(buffer.acked(&ack), Heard::Impossible);
+        buffer.sent(1);
+        assert_eq!(buffer.acked(&ack), Heard::Believed);
     });
     assert_eq!((pushed, buffer.len(), buffer.durable()), (3, 2, 1));
     assert!(buffer.batch(1).is_none());
     assert_eq!(buffer.batch(3).unwrap().sequence, 3);
     buffer.restream(HubStreamId::from_bytes([2; 16]));
     assert_eq!(buffer.batch(1).unwrap().stream_id.as_ref(), [2; 16]);
-    buffer.through(2);
+    buffer.sent(2);
+    assert_eq!(buffer.through(2), Heard::Believed);
+    assert_eq!(buffer.push(columns::of(&[]).unwrap()).await, 4);
+    buffer.sent(3);
+    let _ = buffer.through(3);
     buffer.drained().await;
 }
 
