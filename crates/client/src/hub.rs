@@ -141,7 +141,7 @@ pub struct HubOptions {
     pub buffer: usize,
 }
 
-/// Why a hub stopped for good.
+/// Why a hub stopped for good, or what it was given is in no batch.
 #[derive(Debug, thiserror::Error)]
 pub enum HubError {
     /// The key is not one, or none can be made.
@@ -159,6 +159,18 @@ pub enum HubError {
     /// Readings that are in no batch: too many, or a text that is too long.
     #[error("a batch takes at most 16,384 readings and 1 mib")]
     TooLarge,
+    /// A reading that is in no batch: its time is further from that of the reading before it than a batch can say.
+    #[error("the times of reading {index} and of the one before it are too far apart")]
+    Apart {
+        /// Its place among the readings.
+        index: usize,
+    },
+    /// A reading that is in no batch: its capability is not in the catalogue, or takes values of another type.
+    #[error("the value of reading {index} is not of the type of its capability")]
+    Misfit {
+        /// Its place among the readings.
+        index: usize,
+    },
 }
 
 /// Sends readings of one hub. Cheap to clone.
@@ -199,7 +211,7 @@ impl HubClient {
     /// 1 for the first, then one more for each.
     ///
     /// # Errors
-    /// `TooLarge`.
+    /// `TooLarge`, `Apart`, `Misfit`: the server would refuse the batch as a whole. Nothing of it is in the buffer.
     pub async fn send(&self, readings: &[Reading]) -> Result<u64, HubError> {
         let columns = columns::of(readings)?;
         Ok(self.inner.buffer.push(columns).await)

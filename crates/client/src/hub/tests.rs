@@ -6,7 +6,7 @@ use hearth_api::ingest::v1::Ack;
 use hearth_kernel::{Capability, DeviceId, HubStreamId, Timestamp};
 
 use super::buffer::{Buffer, Heard};
-use super::{HubKey, Reading, Value, columns, framed};
+use super::{HubError, HubKey, Reading, Value, columns, framed};
 
 fn reading(device: u8, seconds: i64, value: Value) -> Reading {
     let capability = match value {
@@ -91,4 +91,40 @@ fn a_hubs_id_follows_from_its_key() {
     let (key, kept) = HubKey::generate().unwrap();
     assert_eq!(HubKey::from_pkcs8(&kept).unwrap().hub_id(), key.hub_id());
     assert_ne!(framed(&[b"ab", b"c"]), framed(&[b"a", b"bc"]));
+}
+
+#[test]
+fn what_the_server_would_refuse_as_a_whole_is_refused_here() {
+    let texts: Vec<_> = (0..16_384)
+        .map(|n| reading(1, n, Value::Text(format!("{n:064}"))))
+        .collect();
+    assert!(matches!(columns::of(&texts), Err(HubError::TooLarge)));
+    let few = columns::of(&texts[..14_000]).unwrap();
+    assert!(prost::Message::encoded_len(&few) < 1 << 20);
+
+    let mut apart = [
+        reading(1, 0, Value::Flag(true)),
+        reading(1, 0, Value::Flag(true)),
+    ];
+    apart[0].observed_at = Timestamp::from_micros(i64::MIN);
+    apart[1].observed_at = Timestamp::from_micros(i64::MAX);
+    assert!(matches!(
+        columns::of(&apart),
+        Err(HubError::Apart { index: 1 })
+    ));
+
+    let mut misfit = [
+        reading(1, 0, Value::Flag(true)),
+        reading(1, 0, Value::Number(1.0)),
+    ];
+    misfit[1].capability = Capability::MOTION;
+    assert!(matches!(
+        columns::of(&misfit),
+        Err(HubError::Misfit { index: 1 })
+    ));
+    misfit[1].capability = Capability::from_stored(0);
+    assert!(matches!(
+        columns::of(&misfit),
+        Err(HubError::Misfit { index: 1 })
+    ));
 }
