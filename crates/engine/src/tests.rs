@@ -3,6 +3,7 @@
 mod breaking;
 mod commands;
 mod erasures;
+mod failover;
 mod followers;
 mod jar;
 mod replicas;

@@ -275,6 +275,9 @@ impl<P: Projection> View<P> {
             if held.is_lost() || holder.is_some_and(|row| fence_of(row.stamp) > held.fence()) {
                 return Err(HeldElsewhere.into());
             }
+        } else if self.noted(CURRENT).await? != version {
+            // Whoever holds no lease notes nothing over a holder, and so may delete nothing either.
+            return Err(HeldElsewhere.into());
         }
         self.writes_to.store(version, Ordering::SeqCst);
         self.version.store(version, Ordering::SeqCst);
