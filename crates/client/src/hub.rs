@@ -248,26 +248,28 @@ impl HubClient {
         loop {
             let before = self.inner.buffer.durable();
             let ended = line::serve(&self.inner, channel.clone()).await;
-            match ended {
-                Ok(()) => {}
+            let asked = match ended {
+                Ok(()) => Duration::ZERO,
                 Err(line::LineError::Hub(error)) => return Err(error),
                 Err(line::LineError::Status(status)) => final_word(&status)?,
-            }
+            };
             if self.inner.buffer.durable() > before {
                 wait = RECONNECT.0;
             }
-            tokio::time::sleep(jittered(wait)).await;
+            tokio::time::sleep(asked + jittered(wait)).await;
             wait = (wait * 2).min(RECONNECT.1);
         }
     }
 }
 
-/// Whether a status is one that no repetition helps.
-fn final_word(status: &Status) -> Result<(), HubError> {
-    match failure_of(status).reason {
+/// How long a status asks to wait, unless it is one that no repetition helps.
+fn final_word(status: &Status) -> Result<Duration, HubError> {
+    let failure = failure_of(status);
+    let asked = failure.retry_after.unwrap_or_default();
+    match failure.reason {
         Reason::CLAIM_ENDED | Reason::ERASED => Err(HubError::ClaimEnded),
         Reason::HUB_NOT_PROVED => Err(HubError::NotProved),
-        _ => Ok(()),
+        _ => Ok(asked.min(line::LONGEST_PAUSE)),
     }
 }
 

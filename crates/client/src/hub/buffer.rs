@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use hearth_api::ingest::v1::{Ack, Batch, Columns, batch::Body};
-use hearth_kernel::HubStreamId;
+use hearth_kernel::{HubStreamId, Reason};
 use tokio::sync::watch;
 
 use super::Refused;
@@ -18,6 +18,8 @@ const MOST_REFUSED: usize = 1_024;
 pub(super) enum Heard {
     /// It can be so.
     Believed,
+    /// It did not take the batch of this sequence, and those behind it, for now: they were too early.
+    TooEarly(u64),
     /// It holds more of the stream than was ever sent.
     Impossible,
 }
@@ -117,6 +119,14 @@ impl Buffer {
         self.lock().stream
     }
 
+    /// Whether a batch with that sequence is in the buffer.
+    pub(super) fn has(&self, sequence: u64) -> bool {
+        let state = self.lock();
+        let place = sequence.checked_sub(state.durable + 1);
+        let place = place.and_then(|it| usize::try_from(it).ok());
+        place.is_some_and(|it| it < state.batches.len())
+    }
+
     /// The batch with that sequence, if it is in the buffer.
     pub(super) fn batch(&self, sequence: u64) -> Option<Batch> {
         let state = self.lock();
@@ -138,6 +148,7 @@ impl Buffer {
     /// Takes an ack in. One of another stream changes nothing.
     #[must_use]
     pub(super) fn acked(&self, ack: &Ack) -> Heard {
+        let mut too_early = u64::MAX;
         {
             let mut state = self.lock();
             if ack.stream_id != state.stream.as_bytes().as_slice() {
@@ -148,17 +159,25 @@ impl Buffer {
             }
             let before = state.before;
             for refused in &ack.refused {
+                let reason = refused.refusal.clone().unwrap_or_default().reason;
+                if reason == Reason::SEQUENCE_BEYOND_WINDOW.name() {
+                    too_early = too_early.min(refused.sequence);
+                    continue;
+                }
                 if state.refused.len() == MOST_REFUSED {
                     state.refused.pop_front();
                 }
                 state.refused.push_back(Refused {
                     batch: before.saturating_add(refused.sequence),
                     index: Some(refused.index).filter(|it| *it != u32::MAX),
-                    reason: refused.refusal.clone().unwrap_or_default().reason,
+                    reason,
                 });
             }
         }
-        self.through(ack.durable_through)
+        match self.through(ack.durable_through) {
+            Heard::Believed if too_early < u64::MAX => Heard::TooEarly(too_early),
+            heard => heard,
+        }
     }
 
     /// Everything up to there is durable, says the server. What was never sent it cannot hold, so when it says more than

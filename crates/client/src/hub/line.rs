@@ -5,9 +5,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use hearth_api::ingest::v1::ingest_service_client::IngestServiceClient;
 use hearth_api::ingest::v1::{
-    Challenge, Hello, IngestRequest, IngestResponse, ingest_request, ingest_response,
+    Ack, Challenge, Hello, IngestRequest, IngestResponse, ingest_request, ingest_response,
 };
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::client::GrpcService;
 use tonic::codegen::{Body as HttpBody, StdError};
@@ -20,8 +21,13 @@ use super::{HubError, Inner, random_stream};
 const QUEUE: usize = 16;
 /// How long the server may take to open the stream.
 const OPENING: Duration = Duration::from_secs(30);
+/// How long something may be under way, and nothing become durable, before another connection is tried. A batch becomes
+/// durable in milliseconds; a server that cannot store says so by a pause.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// The longest pause that is kept to.
-const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+/// The shortest.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
 /// What a hub signs for.
 const TAG: &str = "hearth.ingest.v1";
 
@@ -65,43 +71,102 @@ pub(super) async fn serve(hub: &Inner, channel: impl Transport) -> Result<(), Li
     let opening = open(hub, &mut client, &requests, ReceiverStream::new(queue));
     let opened = tokio::time::timeout(OPENING, opening).await;
     let late = |_| Status::deadline_exceeded("the stream was not opened in time");
-    let (mut answers, mut credit) = opened.map_err(late)??;
+    let (mut answers, credit) = opened.map_err(late)??;
     let mut changes = hub.buffer.changes();
-    let mut next = hub.buffer.durable() + 1;
+    let mut flight = Flight::new(hub, credit);
+    let patience = tokio::time::sleep(PATIENCE);
+    tokio::pin!(patience);
     loop {
         changes.borrow_and_update();
-        let allowed = next <= hub.buffer.durable().saturating_add(u64::from(credit));
-        let batch = if allowed {
-            hub.buffer.batch(next)
-        } else {
-            None
-        };
+        let (next, durable) = (flight.next, hub.buffer.durable());
+        let waits = next > durable + 1;
         tokio::select! {
             answer = answers.message() => match answer?.and_then(|it| it.frame) {
                 None => return Ok(()),
                 Some(ingest_response::Frame::Ack(ack)) => {
-                    credit = ack.credit.max(1);
-                    if hub.buffer.acked(&ack) == Heard::Impossible {
-                        restream(hub)?;
-                        return Err(Status::data_loss("an ack of what was never sent").into());
+                    flight.acked(hub, &ack)?;
+                    if hub.buffer.durable() > durable {
+                        patience.as_mut().reset(Instant::now() + PATIENCE);
                     }
-                    next = next.max(hub.buffer.durable() + 1);
                 }
                 Some(ingest_response::Frame::Pause(pause)) => {
                     tokio::time::sleep(length(pause.retry_after)).await;
-                    next = hub.buffer.durable() + 1;
+                    flight = Flight::new(hub, flight.credit);
                 }
                 // The server spoke these at the beginning; again they mean nothing.
                 Some(ingest_response::Frame::Challenge(_) | ingest_response::Frame::Welcome(_)) => {}
             },
-            permit = requests.reserve(), if batch.is_some() => {
-                let (Ok(permit), Some(batch)) = (permit, batch) else { return Ok(()) };
-                permit.send(IngestRequest { frame: Some(ingest_request::Frame::Batch(batch)) });
+            permit = requests.reserve(), if flight.may_send(hub) => {
+                let (Ok(permit), Some(batch)) = (permit, hub.buffer.batch(next)) else {
+                    return Ok(());
+                };
+                if !waits {
+                    patience.as_mut().reset(Instant::now() + PATIENCE);
+                }
                 hub.buffer.sent(next);
-                next += 1;
+                permit.send(IngestRequest { frame: Some(ingest_request::Frame::Batch(batch)) });
+                flight.next += 1;
+            }
+            () = &mut patience, if waits => {
+                return Err(Status::deadline_exceeded("no batch became durable in time").into());
             }
             _ = changes.changed() => {}
         }
+    }
+}
+
+/// What of the buffer was given to this connection.
+struct Flight {
+    /// The sequence of the next batch.
+    next: u64,
+    /// How many batches may be under way.
+    credit: u32,
+    /// Nothing is sent before more than this is durable: the server found a batch too early.
+    held: Option<u64>,
+}
+
+impl Flight {
+    /// Everything that is not durable is to be sent.
+    fn new(hub: &Inner, credit: u32) -> Self {
+        Self {
+            next: hub.buffer.durable() + 1,
+            credit,
+            held: None,
+        }
+    }
+
+    fn may_send(&self, hub: &Inner) -> bool {
+        let durable = hub.buffer.durable();
+        let is_held = self.held.is_some_and(|at| durable <= at);
+        !is_held
+            && self.next <= durable.saturating_add(u64::from(self.credit))
+            && hub.buffer.has(self.next)
+    }
+
+    /// Takes an ack in.
+    fn acked(&mut self, hub: &Inner, ack: &Ack) -> Result<(), LineError> {
+        self.credit = ack.credit.max(1);
+        let heard = hub.buffer.acked(ack);
+        let durable = hub.buffer.durable();
+        match heard {
+            Heard::Believed => {}
+            Heard::TooEarly(sequence) if sequence > durable + 1 => {
+                self.next = self.next.min(sequence);
+                self.held = Some(durable);
+            }
+            Heard::TooEarly(sequence) if sequence == durable + 1 => {
+                // The server has forgotten how far the stream is stored; only a new connection settles that.
+                return Err(Status::aborted("the server has lost its place in the stream").into());
+            }
+            // What was too early then is durable now.
+            Heard::TooEarly(_) => {}
+            Heard::Impossible => {
+                restream(hub)?;
+                return Err(Status::data_loss("an ack of what was never sent").into());
+            }
+        }
+        self.next = self.next.max(durable + 1);
+        Ok(())
     }
 }
 
@@ -172,5 +237,6 @@ fn hello(hub: &Inner, challenge: Challenge) -> Result<Hello, LineError> {
 
 fn length(wait: Option<prost_types::Duration>) -> Duration {
     let wait = wait.and_then(|it| Duration::try_from(it).ok());
-    wait.unwrap_or(Duration::from_secs(1)).min(LONGEST_PAUSE)
+    wait.unwrap_or(Duration::from_secs(1))
+        .clamp(SHORTEST_PAUSE, LONGEST_PAUSE)
 }

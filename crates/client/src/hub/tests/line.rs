@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use hearth_api::errors::v1::Refusal;
 use hearth_api::ingest::v1::ingest_service_server::{IngestService, IngestServiceServer};
 use hearth_api::ingest::v1::{
-    Ack, Batch, Challenge, IngestRequest, IngestResponse, StreamPosition, Welcome, ingest_request,
-    ingest_response,
+    Ack, Batch, Challenge, IngestRequest, IngestResponse, RefusedReading, StreamPosition, Welcome,
+    ingest_request, ingest_response,
 };
-use hearth_kernel::ClaimId;
+use hearth_kernel::{ClaimId, Failure, Reason};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
@@ -96,6 +97,26 @@ impl Connection {
         };
         self.say(ingest_response::Frame::Ack(ack)).await;
     }
+
+    /// Refuses batches for being beyond the window.
+    async fn beyond(&self, batch: &Batch, durable_through: u64, sequences: &[u64]) {
+        let refused = sequences.iter().map(|sequence| RefusedReading {
+            sequence: *sequence,
+            index: u32::MAX,
+            refusal: Some(Refusal {
+                reason: Reason::SEQUENCE_BEYOND_WINDOW.name().to_owned(),
+                field: String::new(),
+            }),
+        });
+        let ack = Ack {
+            stream_id: batch.stream_id.clone(),
+            durable_through,
+            credit: 256,
+            refused: refused.collect(),
+            ..Ack::default()
+        };
+        self.say(ingest_response::Frame::Ack(ack)).await;
+    }
 }
 
 /// A hub with so many batches, and the connections that it makes.
@@ -168,6 +189,91 @@ async fn an_ack_of_what_was_never_sent_drops_nothing() {
                 (sequence, sequence as i64)
             );
         }
+    };
+    during(&hub, script, told).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_goes_silent_is_left_for_another_connection() {
+    let (hub, mut made, script) = hub(2).await;
+    let told = async {
+        let mut silent = made.recv().await.unwrap();
+        let stream = silent.welcome(0, 256).await;
+        assert_eq!(silent.batch().await.sequence, 1);
+        let mut line = made.recv().await.unwrap();
+        assert_eq!(line.welcome(0, 256).await, stream);
+        for sequence in 1..=2 {
+            let batch = line.batch().await;
+            assert_eq!(batch.sequence, sequence);
+            line.ack(&batch, sequence).await;
+        }
+        hub.drained().await;
+        // With nothing under way silence is no sign of anything.
+        tokio::time::sleep(Duration::from_secs(600)).await;
+        assert!(made.try_recv().is_err());
+        hub.send(&[reading(1, 3, Value::Number(1.0))])
+            .await
+            .unwrap();
+        let batch = line.batch().await;
+        line.ack(&batch, 3).await;
+        hub.drained().await;
+    };
+    during(&hub, script, told).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_beyond_the_window_is_sent_again_and_not_lost() {
+    let (hub, mut made, script) = hub(3).await;
+    let told = async {
+        let mut line = made.recv().await.unwrap();
+        line.welcome(0, 256).await;
+        let first = line.batch().await;
+        assert_eq!(line.batch().await.sequence, 2);
+        assert_eq!(line.batch().await.sequence, 3);
+        line.beyond(&first, 0, &[2, 3]).await;
+        line.ack(&first, 1).await;
+        assert_eq!(line.batch().await.sequence, 2);
+        let third = line.batch().await;
+        line.ack(&third, 3).await;
+        hub.drained().await;
+        assert_eq!(hub.refused(), vec![]);
+    };
+    during(&hub, script, told).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_to_which_the_next_batch_is_beyond_its_window_is_asked_anew() {
+    let (hub, mut made, script) = hub(1).await;
+    let told = async {
+        let mut line = made.recv().await.unwrap();
+        line.welcome(0, 256).await;
+        let first = line.batch().await;
+        line.beyond(&first, 0, &[1]).await;
+        let mut line = made.recv().await.unwrap();
+        line.welcome(0, 256).await;
+        let first = line.batch().await;
+        line.ack(&first, 1).await;
+        hub.drained().await;
+        assert_eq!(hub.refused(), vec![]);
+    };
+    during(&hub, script, told).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_says_when_to_come_again_is_left_alone_until_then() {
+    let (hub, mut made, script) = hub(1).await;
+    let told = async {
+        let line = made.recv().await.unwrap();
+        let busy = Failure::new(Reason::TEMPORARILY_UNAVAILABLE);
+        let busy = busy.retry_after(Duration::from_secs(40));
+        let before = tokio::time::Instant::now();
+        line.answers
+            .send(Err(hearth_rpc::status_of(&busy)))
+            .await
+            .unwrap();
+        let mut line = made.recv().await.unwrap();
+        assert!(before.elapsed() >= Duration::from_secs(40));
+        line.welcome(0, 256).await;
     };
     during(&hub, script, told).await;
 }
