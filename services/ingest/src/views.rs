@@ -9,7 +9,7 @@ use hearth_engine::{
     Aggregate, CodecError, Commit, ConsumeError, Projection, Rows, View, decode_events,
 };
 use hearth_ingest_domain::claim::{Event, Made};
-use hearth_kernel::{ClaimId, HomeId, Part, Service};
+use hearth_kernel::{ClaimId, HomeId, HubId, Part, Service};
 use hearth_ports::{Family, Message, Range, StoreError, Stream, Table};
 use prost::Message as _;
 
@@ -80,6 +80,35 @@ pub(crate) async fn ended_claims_of(
         .iter()
         .filter_map(|row| ClaimId::from_slice(&row.key))
         .collect())
+}
+
+/// The claims of one hub with a home.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ClaimsOfHub {
+    /// The newest that stands.
+    pub(crate) standing: Option<ClaimId>,
+    /// One that has ended.
+    pub(crate) ended: Option<ClaimId>,
+}
+
+/// What the view knows of a hub and a home.
+///
+/// # Errors
+/// When the store does not answer.
+pub(crate) async fn claims_of_hub(
+    view: &Claims,
+    home: HomeId,
+    hub: HubId,
+) -> Result<ClaimsOfHub, StoreError> {
+    let standing = claims_of(view, home).await?;
+    let standing = standing.iter().rev().find(|made| made.hub == hub);
+    let rows = view.range(&ended(home), Range::all(10_000)).await?;
+    let of_hub = |value: &Bytes| value.as_ref() == hub.as_bytes();
+    let ended = rows.iter().rev().find(|row| of_hub(&row.value));
+    Ok(ClaimsOfHub {
+        standing: standing.map(|made| made.claim),
+        ended: ended.and_then(|row| ClaimId::from_slice(&row.key)),
+    })
 }
 
 /// The claims of a home, oldest first.

@@ -14,7 +14,7 @@ use hearth_ports::{Position, Read};
 use super::{App, Request};
 use crate::aggregates::{Claim, Hub, Pairing};
 use crate::proof;
-use crate::views::{MOST_CLAIMS, claims_of};
+use crate::views::{MOST_CLAIMS, claims_of, claims_of_hub};
 
 /// How far the clock of a hub that signs may be off.
 const CLOCKS: std::time::Duration = std::time::Duration::from_secs(300);
@@ -56,6 +56,16 @@ pub(crate) struct Listed {
     pub(crate) name: String,
     pub(crate) model: String,
     pub(crate) last_seen_at: Option<Timestamp>,
+}
+
+/// A hub whose record names a claim that is not made yet.
+#[derive(Debug)]
+pub(crate) struct TakenHub {
+    call: Call,
+    asked: Asked,
+    current: Current,
+    former: Option<ClaimId>,
+    now: Timestamp,
 }
 
 /// Who does something in a home.
@@ -190,6 +200,18 @@ impl App {
         home: HomeId,
         (code, name): (&str, &str),
     ) -> Result<(HubId, Outcome<Claim>), Failure> {
+        let taken = self.take_hub(request, by, home, (code, name)).await?;
+        self.make_claim(&taken, name).await
+    }
+
+    /// The first half: the code and the hub are the claim's, which is not made yet.
+    pub(crate) async fn take_hub(
+        &self,
+        request: &Request,
+        by: By,
+        home: HomeId,
+        (code, name): (&str, &str),
+    ) -> Result<TakenHub, Failure> {
         let pairing = self.pairing_of(code);
         let content: [&[u8]; 3] = [home.as_bytes(), pairing.as_bytes(), name.as_bytes()];
         let actor = Actor::Member(by.membership);
@@ -213,7 +235,8 @@ impl App {
             .asked
             .clone()
             .ok_or(Reason::PAIRING_CODE_NOT_VALID)?;
-        let take = hub::Command::Take(Current { claim, home });
+        let current = Current { claim, home };
+        let take = hub::Command::Take(current);
         let hub = engine
             .execute::<Hub, _>(
                 &self.also(&call, "hub"),
@@ -222,10 +245,25 @@ impl App {
                 async move |_| Ok(()),
             )
             .await?;
-        // A later pairing has overtaken a request that was cut off and is repeated only now.
-        if hub.state.current.is_none_or(|it| it.claim != claim) {
-            return Err(Reason::PAIRING_CODE_NOT_VALID.into());
-        }
+        let taken = TakenHub {
+            call,
+            asked,
+            current,
+            former: hub.state.former,
+            now,
+        };
+        self.check_current(&taken, &hub.state).await?;
+        Ok(taken)
+    }
+
+    /// The second half: makes the claim, and ends the one before it.
+    pub(crate) async fn make_claim(
+        &self,
+        taken: &TakenHub,
+        name: &str,
+    ) -> Result<(HubId, Outcome<Claim>), Failure> {
+        let Current { claim, home } = taken.current;
+        let (call, asked, now) = (&taken.call, &taken.asked, taken.now);
         let made = Made {
             claim,
             hub: asked.hub,
@@ -237,15 +275,30 @@ impl App {
         };
         let make = claim::Command::Make(Box::new(made));
         let facts = claim::Facts { now };
+        let engine = &self.core.engine;
         let outcome = engine
-            .execute::<Claim, _>(&self.also(&call, "make"), claim, &make, async move |_| {
+            .execute::<Claim, _>(&self.also(call, "make"), claim, &make, async move |_| {
                 Ok(facts)
             })
             .await?;
-        if let Some(former) = hub.state.former {
-            self.end_claim(&self.also(&call, "end"), former).await?;
+        if let Some(former) = taken.former {
+            self.end_claim(&self.also(call, "end"), former).await?;
         }
+        // A pairing that came in between found no claim to end.
+        let hub = engine.load::<Hub>(asked.hub, Read::Leader).await;
+        let hub = hub.map_err(Failure::from)?;
+        self.check_current(taken, &hub.state).await?;
         Ok((asked.hub, outcome))
+    }
+
+    /// Ends and refuses a claim that a later pairing has overtaken, or one that was cut off and is repeated only now.
+    async fn check_current(&self, taken: &TakenHub, hub: &hub::State) -> Result<(), Failure> {
+        if hub.current == Some(taken.current) {
+            return Ok(());
+        }
+        let call = self.also(&taken.call, "overtaken");
+        self.end_claim(&call, taken.current.claim).await?;
+        Err(Reason::PAIRING_CODE_NOT_VALID.into())
     }
 
     async fn check_room(&self, home: HomeId, claim: ClaimId) -> Result<(), Failure> {
@@ -303,19 +356,24 @@ impl App {
             .load::<Hub>(hub, Read::Leader)
             .await
             .map_err(Failure::from)?;
-        let claim = match (record.state.current, record.state.former) {
-            (Some(current), _) if current.home == home => current.claim,
-            // The same request again: the claim remembers it.
-            (None, Some(former)) => former,
-            _ => return Err(absent()),
-        };
-        let loaded = engine
-            .load::<Claim>(claim, Read::Leader)
-            .await
-            .map_err(Failure::from)?;
-        if loaded.state.made().is_none_or(|made| made.home != home) {
-            return Err(absent());
+        let known = claims_of_hub(&self.core.claims, home, hub).await;
+        let known = known.map_err(|error| hearth_engine::store_failure(&error))?;
+        // One that was cut off between its making and its end is known to the home alone. Of claims that have ended a
+        // repeated request finds the one that remembers it.
+        let current = record.state.current.filter(|it| it.home == home);
+        let candidates = [
+            current.map(|it| it.claim),
+            known.standing,
+            record.state.former,
+            known.ended,
+        ];
+        let mut named = None;
+        for candidate in candidates.into_iter().flatten() {
+            if named.is_none() && self.is_of(candidate, home).await? {
+                named = Some(candidate);
+            }
         }
+        let claim = named.ok_or_else(absent)?;
         let outcome = self.end_claim(&call, claim).await?.ok_or_else(absent)?;
         let release = hub::Command::Release(claim);
         engine
@@ -327,6 +385,13 @@ impl App {
             )
             .await?;
         Ok(outcome)
+    }
+
+    /// Whether a claim was made, with that home.
+    async fn is_of(&self, claim: ClaimId, home: HomeId) -> Result<bool, Failure> {
+        let loaded = self.core.engine.load::<Claim>(claim, Read::Leader).await;
+        let loaded = loaded.map_err(Failure::from)?;
+        Ok(loaded.state.made().is_some_and(|made| made.home == home))
     }
 
     /// The hubs of a home, oldest claim first.

@@ -14,6 +14,7 @@ use ring::signature::{Ed25519KeyPair, KeyPair};
 use tonic::{Request, Status};
 
 use super::kit::{AUDIENCE, HOME, METER, NOW, World, power};
+use crate::app::hubs::By;
 use crate::grpc::{Devices, Hubs, Readings};
 use crate::knowledge::{HomeKnown, Member};
 use crate::proof;
@@ -207,6 +208,97 @@ async fn a_hub_is_paired_once_listed_and_revoked() {
     hubs.revoke_hub(of(ANNA, revoke)).await.unwrap();
     assert_eq!(list(revoked.token).await.len(), 0);
     assert_eq!(stand(NOW).await.0, api::PairingState::Revoked);
+}
+
+#[tokio::test]
+async fn of_two_homes_that_take_a_hub_at_once_the_later_has_it() {
+    let world = world().await;
+    let (app, hubs) = (world.running.app.clone(), Hubs(world.running.app.clone()));
+    let hub = Box1::new(5);
+    let begun = begin(&hubs, &hub).await;
+    let later = hub.begin(SECOND, NOW);
+    let later = hubs.begin_pairing(Request::new(later)).await.unwrap();
+    let later = later.into_inner();
+    let membership = hearth_engine::random_id();
+    let by = By {
+        account: ANNA,
+        membership,
+    };
+    let request = crate::app::Request {
+        rpc: "test",
+        request_id: FIRST.to_owned(),
+        trace: String::new(),
+    };
+    let names = (begun.code.as_str(), "Hall box");
+    let taken = app.take_hub(&request, by, HOME, names).await.unwrap();
+    let of_other = api::ClaimHubRequest {
+        home_id: OTHER.to_string(),
+        ..claim(SECOND, &later.code)
+    };
+    let claimed = hubs.claim_hub(of(STRANGER, of_other)).await.unwrap();
+    let overtaken = app.make_claim(&taken, "Hall box").await;
+    assert_eq!(
+        overtaken.map(|_| ()).unwrap_err().reason,
+        Reason::PAIRING_CODE_NOT_VALID
+    );
+    let stand = async |pairing: &str| {
+        let asked = hub.ask(pairing, NOW);
+        let answer = hubs.get_pairing(Request::new(asked)).await.unwrap();
+        let answer = answer.into_inner();
+        (answer.state(), answer.claim_id)
+    };
+    assert_eq!(stand(&begun.pairing_id).await.0, api::PairingState::Revoked);
+    assert_eq!(
+        stand(&later.pairing_id).await,
+        (api::PairingState::Claimed, claimed.into_inner().claim_id)
+    );
+}
+
+/// A process may die between the making of a claim and the look whether it was overtaken: its home can end it.
+#[tokio::test]
+async fn a_claim_that_the_hubs_record_does_not_name_can_be_revoked() {
+    let world = world().await;
+    let hubs = Hubs(world.running.app.clone());
+    let lost = world.hub(5).await;
+    let begun = begin(&hubs, &Box1::new(5)).await;
+    let of_other = api::ClaimHubRequest {
+        home_id: OTHER.to_string(),
+        ..claim(SECOND, &begun.code)
+    };
+    hubs.claim_hub(of(STRANGER, of_other)).await.unwrap();
+    let revoke = api::RevokeHubRequest {
+        request_id: FIRST.into(),
+        home_id: HOME.to_string(),
+        hub_id: proof::hub_of(&Box1::new(5).public_key()[..].try_into().unwrap()).to_string(),
+    };
+    let list = api::ListHubsRequest {
+        home_id: HOME.to_string(),
+        after: vec![],
+    };
+    while hubs
+        .list_hubs(of(GUEST, list.clone()))
+        .await
+        .unwrap()
+        .into_inner()
+        .hubs
+        .is_empty()
+    {
+        tokio::task::yield_now().await;
+    }
+    let revoked = hubs.revoke_hub(of(ANNA, revoke.clone())).await.unwrap();
+    let list = api::ListHubsRequest {
+        after: revoked.into_inner().token.into_iter().collect(),
+        ..list
+    };
+    let listed = hubs.list_hubs(of(GUEST, list)).await.unwrap();
+    assert_eq!(listed.into_inner().hubs, vec![]);
+    hubs.revoke_hub(of(ANNA, revoke)).await.unwrap();
+    let claim = world
+        .engine
+        .load::<crate::aggregates::Claim>(lost.claim, hearth_ports::Read::Leader)
+        .await
+        .unwrap();
+    assert!(claim.state.active().is_none());
 }
 
 #[tokio::test]
