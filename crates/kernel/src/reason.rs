@@ -82,6 +82,7 @@ reasons! {
     ACCOUNT_NOT_CLOSING => Rejected, "the account is not closing";
     INVITATION_NOT_VALID => Rejected, "the invitation is unknown, taken or over";
     ALREADY_MEMBER => Exists, "the account is a member of this home already";
+    MEMBER_CLOSING => Rejected, "the member's account is closing, and the home would end with it";
     LAST_OWNER => Rejected, "a home needs an owner; hand it over first";
     ROLE_ABOVE_OWN => Forbidden, "nobody grants or takes a role above her own";
     AREA_NAME_TAKEN => Exists, "an area of this home has that name";

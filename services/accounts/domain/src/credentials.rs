@@ -15,14 +15,14 @@ pub struct Credentials;
 pub struct State {
     /// The PHC string of the password's hash; `None` before one is set.
     pub password: Option<Part>,
-    /// Wrong passwords in a row.
+    /// Wrong passwords in a row, counted up to [`ATTEMPTS`].
     pub failures: u32,
     /// When the last wrong one was.
     pub failed_at: Timestamp,
 }
 
 impl State {
-    /// When the next password is tried; `MAX` means never.
+    /// When the next password is tried.
     #[must_use]
     pub fn next_attempt_at(&self) -> Timestamp {
         self.failed_at.plus(wait_after(self.failures))
@@ -31,7 +31,7 @@ impl State {
     /// Whether a password is tried now.
     #[must_use]
     pub fn may_attempt(&self, now: Timestamp) -> bool {
-        self.failures < ATTEMPTS && (self.failures == 0 || now >= self.next_attempt_at())
+        self.failures == 0 || now >= self.next_attempt_at()
     }
 }
 
@@ -131,7 +131,6 @@ impl Decider for Credentials {
                 account: *account,
                 password: password.clone(),
             }],
-            Command::Fail if state.failures >= ATTEMPTS => Vec::new(),
             Command::Fail => vec![Event::AttemptFailed { at: *now }],
             Command::Succeed if state.failures == 0 => Vec::new(),
             Command::Succeed => vec![Event::AttemptsForgiven],
@@ -149,7 +148,7 @@ impl Decider for Credentials {
                 state
             }
             Event::AttemptFailed { at } => {
-                state.failures = state.failures.saturating_add(1);
+                state.failures = state.failures.saturating_add(1).min(ATTEMPTS);
                 state.failed_at = *at;
                 state
             }
@@ -178,6 +177,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::limits::LONGEST_WAIT;
 
     const ANNA: AccountId = AccountId::from_bytes([1; 16]);
     const START: Timestamp = Timestamp::from_seconds(1_000);
@@ -221,12 +221,18 @@ mod tests {
     }
 
     #[test]
-    fn after_a_hundred_none_is_tried_and_a_new_password_starts_anew() {
+    fn however_many_were_wrong_the_wait_ends_and_the_next_wrong_one_costs_it_again() {
         let mut commands = vec![set()];
         commands.extend(vec![Command::Fail; 150]);
         let state = after(&commands);
         assert_eq!(state.failures, ATTEMPTS);
-        assert!(!state.may_attempt(Timestamp::MAX));
+        let end = START.plus(LONGEST_WAIT);
+        assert!(!state.may_attempt(end.minus(Duration::from_secs(1))));
+        assert!(state.may_attempt(end));
+        let failed = Credentials::decide(&state, &Command::Fail, &end).unwrap();
+        let state = Credentials::evolve(state, &failed[0]);
+        assert!(!state.may_attempt(end));
+        assert!(state.may_attempt(end.plus(LONGEST_WAIT)));
         commands.push(set());
         assert!(after(&commands).may_attempt(START));
     }

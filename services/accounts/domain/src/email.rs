@@ -5,6 +5,8 @@
 
 use hearth_kernel::{AccountId, Decider, Failure, PartSlot, Parts, Reason, Timestamp};
 
+use crate::limits::pause_after;
+
 /// The aggregate.
 #[derive(Debug)]
 pub struct Email;
@@ -16,6 +18,16 @@ pub struct State {
     pub account: Option<AccountId>,
     /// Since when.
     pub reserved_at: Timestamp,
+    /// How many accounts it was reserved for, one after the other, since it was free.
+    pub reservations: u32,
+}
+
+impl State {
+    /// When another registration may take the place of one that nobody proved: later each time.
+    #[must_use]
+    pub fn may_change_at(&self) -> Timestamp {
+        self.reserved_at.plus(pause_after(self.reservations))
+    }
 }
 
 /// What somebody wants.
@@ -81,11 +93,12 @@ impl Decider for Email {
         }
     }
 
-    fn evolve(_: State, event: &Event) -> State {
+    fn evolve(state: State, event: &Event) -> State {
         let Event::Reserved { account, at } = event;
         State {
             account: Some(*account),
             reserved_at: *at,
+            reservations: state.reservations.saturating_add(1),
         }
     }
 
@@ -129,6 +142,21 @@ mod tests {
         );
         let given = Email::decide(&state, &reserve(BORIS, Some(ANNA)), &now).unwrap();
         assert_eq!(Email::evolve(state, &given[0]).account, Some(BORIS));
+    }
+
+    #[test]
+    fn each_change_is_farther_from_the_next() {
+        let mut state = State::default();
+        let mut pauses = Vec::new();
+        for n in 1..=10 {
+            let account = AccountId::from_bytes([n; 16]);
+            let command = reserve(account, state.account);
+            let now = state.may_change_at();
+            let reserved = Email::decide(&state, &command, &now).unwrap();
+            state = Email::evolve(state, &reserved[0]);
+            pauses.push(state.may_change_at().since(now).as_secs() / 60);
+        }
+        assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60, 60, 60]);
     }
 
     proptest! {

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use hearth_accounts_domain::limits::{ATTEMPTS, FREE_ATTEMPTS, wait_after};
+use hearth_accounts_domain::limits::{FREE_ATTEMPTS, wait_after};
 use hearth_kernel::{Failure, Reason, Timestamp};
 use uuid::Uuid;
 
@@ -54,10 +54,7 @@ impl Attempts {
         if now.since(entry.last) >= FORGET_AFTER {
             entry.attempts = 0;
         }
-        // Here the wait ends some time; the hundredth one in a row is the credentials' to refuse.
-        let next = entry
-            .last
-            .plus(wait_after(entry.attempts.min(ATTEMPTS - 1)));
+        let next = entry.last.plus(wait_after(entry.attempts));
         if entry.attempts > 0 && now < next {
             return Err(limited(next.since(now)));
         }

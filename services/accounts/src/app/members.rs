@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use hearth_accounts_domain::account::Command as AccountCommand;
-use hearth_accounts_domain::home::{Command, Member, Scope};
+use hearth_accounts_domain::account::{Command as AccountCommand, Status};
+use hearth_accounts_domain::home::{Command, Member, Scope, State};
 use hearth_accounts_domain::limits::INVITATION;
 use hearth_api::events::v1::InvitationMail;
 use hearth_engine::{Actor, Call};
@@ -259,7 +259,8 @@ impl App {
             membership,
             scope: grant.scope(),
         };
-        self.change_members(&call, home, &command, &[membership])
+        let heir = (grant.role == Role::Owner).then_some(membership);
+        self.change_members(&call, home, (&command, heir), &[membership])
             .await
     }
 
@@ -275,7 +276,7 @@ impl App {
         let content: [&[u8]; 2] = [home.as_bytes(), membership.as_bytes()];
         let call = self.call(request, account.as_bytes(), Actor::Member(by), &content);
         let command = Command::Remove { by, membership };
-        self.change_members(&call, home, &command, &[membership])
+        self.change_members(&call, home, (&command, None), &[membership])
             .await
     }
 
@@ -291,18 +292,39 @@ impl App {
         let content: [&[u8]; 2] = [home.as_bytes(), to.as_bytes()];
         let call = self.call(request, account.as_bytes(), Actor::Member(by), &content);
         let command = Command::Transfer { by, to };
-        self.change_members(&call, home, &command, &[to, by]).await
+        self.change_members(&call, home, (&command, Some(to)), &[to, by])
+            .await
     }
 
-    /// A change of members, noted in their accounts. The answer's token is the last commit that the caller may wait for.
+    /// Refuses an owner whose account is closing: the home would end with it, whoever else lives there.
+    async fn stays(&self, heir: MembershipId) -> Result<(), Failure> {
+        let Some(account) = self.account_of(heir).await? else {
+            return Ok(());
+        };
+        match self.load::<Account>(account).await?.state.status {
+            Status::Active => Ok(()),
+            _ => Err(Reason::MEMBER_CLOSING.into()),
+        }
+    }
+
+    /// A change of members, of whom one may become owner by it, noted in their accounts. The answer's token is the last commit that the caller may wait for.
     async fn change_members(
         &self,
         call: &Call,
         home: HomeId,
-        command: &Command,
+        (command, heir): (&Command, Option<MembershipId>),
         memberships: &[MembershipId],
     ) -> Result<Token, Failure> {
-        let outcome = self.of_home(call, home, command).await?;
+        let (facts, app) = (self.home_facts(home), self.clone());
+        // Asked with the facts and not before: a repeat gets the first answer, whatever she does meanwhile.
+        let stays = async move |_: &State| {
+            if let Some(heir) = heir {
+                app.stays(heir).await?;
+            }
+            Ok(facts.clone())
+        };
+        let outcome = self.engine.execute::<Home, _>(call, home, command, stays);
+        let outcome = outcome.await?;
         let mut token = outcome.position;
         for membership in memberships {
             let step = self.fresh_call();

@@ -7,7 +7,7 @@ use hearth_accounts_domain::account::{
 };
 use hearth_accounts_domain::credentials::Command as CredentialsCommand;
 use hearth_accounts_domain::email::Command as EmailCommand;
-use hearth_accounts_domain::limits::{REGISTRATION_LIVES, REGISTRATION_PAUSE, REGISTRATION_TRIES};
+use hearth_accounts_domain::limits::{REGISTRATION_LIVES, REGISTRATION_TRIES};
 use hearth_accounts_domain::registration::{Command, Request as Asked, Stage};
 use hearth_engine::{Actor, Loaded};
 use hearth_kernel::{AccountId, Failure, Kind, Part, Reason, RegistrationId, Secret, SessionId};
@@ -150,7 +150,7 @@ impl App {
             None => None,
             Some(holder) if holder == account => return Ok(true),
             Some(holder) => {
-                let young = self.now() < record.state.reserved_at.plus(REGISTRATION_PAUSE);
+                let young = self.now() < record.state.may_change_at();
                 if !self.gives_up(id, holder, young).await? {
                     return Ok(false);
                 }

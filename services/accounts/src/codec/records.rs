@@ -209,6 +209,7 @@ mod of_email {
         stored::EmailState {
             account: state.account.map(bytes).unwrap_or_default(),
             reserved_at: state.reserved_at.micros(),
+            reservations: state.reservations,
         }
     }
 
@@ -216,6 +217,7 @@ mod of_email {
         Ok(State {
             account: optional_id(&it.account)?,
             reserved_at: time(it.reserved_at),
+            reservations: it.reservations,
         })
     }
 }

@@ -201,6 +201,47 @@ async fn a_removed_member_is_a_stranger_at_once() {
 }
 
 #[tokio::test]
+async fn a_home_is_not_given_to_a_member_whose_account_is_closing() {
+    let house = House::open().await;
+    let (anna, boris) = (house.person("anna").await, house.person("boris").await);
+    let made = anna.home(&house, "Cottage").await;
+    let mail = invite(&house, &anna, &made.home_id, &boris.email, Role::Adult, &[]).await;
+    let joined = accept(&house, &boris, &mail.unwrap()).await.unwrap();
+    let request = api::CloseAccountRequest {
+        request_id: request_id(),
+        password: boris.password.clone(),
+        grace: None,
+    };
+    outcome(house.accounts().close_account(boris.with(request)).await).unwrap();
+    let transfer = || api::TransferHomeRequest {
+        request_id: request_id(),
+        home_id: made.home_id.clone(),
+        membership_id: joined.membership_id.clone(),
+    };
+    let refused = outcome(house.homes().transfer_home(anna.with(transfer())).await);
+    assert_eq!(refused.unwrap_err().reason, Reason::MEMBER_CLOSING);
+    let request = |role: Role| api::ChangeRoleRequest {
+        request_id: request_id(),
+        home_id: made.home_id.clone(),
+        membership_id: joined.membership_id.clone(),
+        role: role.into(),
+        ..api::ChangeRoleRequest::default()
+    };
+    let owner = anna.with(request(Role::Owner));
+    let refused = outcome(house.homes().change_role(owner).await);
+    assert_eq!(refused.unwrap_err().reason, Reason::MEMBER_CLOSING);
+    let admin = anna.with(request(Role::Admin));
+    outcome(house.homes().change_role(admin).await).unwrap();
+    let request = api::ReopenAccountRequest {
+        request_id: request_id(),
+        ..api::ReopenAccountRequest::default()
+    };
+    outcome(house.accounts().reopen_account(boris.with(request)).await).unwrap();
+    let given = anna.with(transfer());
+    outcome(house.homes().transfer_home(given).await).unwrap();
+}
+
+#[tokio::test]
 async fn a_home_is_handed_over_and_roles_are_changed() {
     let house = House::open().await;
     let (anna, boris) = (house.person("anna").await, house.person("boris").await);

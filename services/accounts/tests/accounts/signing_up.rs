@@ -186,6 +186,23 @@ async fn guessing_is_slowed_alike_for_known_and_unknown_addresses() {
 }
 
 #[tokio::test]
+async fn who_was_guessed_at_a_hundred_times_and_more_still_gets_in() {
+    let house = House::open().await;
+    let mut anna = house.person("anna").await;
+    let mut thief = anna.clone();
+    thief.password = "this is not her password".to_owned();
+    for _ in 0..105 {
+        let refused = thief.sign_in(&house).await.unwrap_err();
+        assert_eq!(refused.reason, Reason::INVALID_CREDENTIALS);
+        house.clock.advance(std::time::Duration::from_secs(3600));
+    }
+    // Another process knows only what is in the credentials. The last of them were written behind the answers.
+    let house = house.reopen().await;
+    house.clock.advance(std::time::Duration::from_secs(3600));
+    anna.sign_in(&house).await.unwrap();
+}
+
+#[tokio::test]
 async fn everything_that_is_wrong_is_told_at_once() {
     let house = House::open().await;
     let request = api::RegisterRequest {

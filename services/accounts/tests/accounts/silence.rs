@@ -62,6 +62,24 @@ async fn a_mail_is_asked_for_at_most_once_an_hour_where_the_address_is_known() {
 }
 
 #[tokio::test]
+async fn an_address_that_nobody_proves_gets_mails_farther_and_farther_apart() {
+    let house = House::open().await;
+    for _ in 0..10 {
+        register(&house, "anna@example.org", &request_id())
+            .await
+            .unwrap();
+        house.clock.advance(std::time::Duration::from_secs(61));
+    }
+    // Behind a later registration everything before it is done: the process manager goes in order.
+    register(&house, "clara@example.org", &request_id())
+        .await
+        .unwrap();
+    house.code("clara@example.org").await;
+    let mails = house.mails("anna@example.org").await;
+    assert_eq!(mails.len(), 4, "at once, after 1, 3 and 7 minutes");
+}
+
+#[tokio::test]
 async fn a_wrong_password_leaves_its_mark_only_where_there_is_an_account() {
     use hearth_kernel::Service;
     use hearth_ports::{Family, Log, Position, Stream};

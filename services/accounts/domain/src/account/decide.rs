@@ -181,12 +181,7 @@ fn verify(state: &State, command: &Command, facts: &Facts) -> Result<Vec<Event>,
 }
 
 /// A session's opening, and the ends of those that make room for it.
-fn open(
-    state: &State,
-    session: SessionId,
-    label: &Part,
-    facts: &Facts,
-) -> Vec<Event> {
+fn open(state: &State, session: SessionId, label: &Part, facts: &Facts) -> Vec<Event> {
     if state.sessions.contains_key(&session) {
         return Vec::new();
     }

@@ -343,8 +343,13 @@ pub(super) fn email_states() -> Vec<email::State> {
     let reserved = email::State {
         account: Some(ACCOUNT),
         reserved_at: at(0),
+        reservations: 0,
     };
-    vec![email::State::default(), reserved]
+    let again = email::State {
+        reservations: 3,
+        ..reserved.clone()
+    };
+    vec![email::State::default(), reserved, again]
 }
 
 pub(super) fn credentials_events() -> Vec<credentials::Event> {
