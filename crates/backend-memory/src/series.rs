@@ -1,7 +1,7 @@
 //! Series in memory: inserts, deletes by partition, and the same winners in any order of arrival.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::Mutex;
 
@@ -38,6 +38,18 @@ impl MemorySeries {
             tables: Mutex::new(lock(&self.tables).clone()),
         }
     }
+}
+
+/// At most `limit` homes after one, in order.
+fn page_of_homes(
+    homes: impl Iterator<Item = HomeId>,
+    after: Option<HomeId>,
+    limit: usize,
+) -> Vec<HomeId> {
+    let homes: BTreeSet<HomeId> = homes.collect();
+    let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+    let rest = homes.range((from, Bound::Unbounded));
+    rest.take(limit).copied().collect()
 }
 
 #[async_trait]
@@ -229,15 +241,19 @@ impl Series for MemorySeries {
     }
 
     async fn homes(&self, after: Option<HomeId>, limit: usize) -> Result<Vec<HomeId>, StoreError> {
-        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         let tables = lock(&self.tables);
-        let homes: std::collections::BTreeSet<HomeId> =
-            tables.segments.keys().map(|key| key.home).collect();
-        Ok(homes
-            .range((from, Bound::Unbounded))
-            .take(limit)
-            .copied()
-            .collect())
+        let homes = tables.segments.keys().map(|key| key.home);
+        Ok(page_of_homes(homes, after, limit))
+    }
+
+    async fn manifest_homes(
+        &self,
+        after: Option<HomeId>,
+        limit: usize,
+    ) -> Result<Vec<HomeId>, StoreError> {
+        let tables = lock(&self.tables);
+        let homes = tables.manifest.keys().map(|key| key.0);
+        Ok(page_of_homes(homes, after, limit))
     }
 
     async fn delete_home(&self, home: HomeId) -> Result<(), StoreError> {

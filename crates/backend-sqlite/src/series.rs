@@ -283,6 +283,15 @@ impl Series for SqliteSeries {
         self.read(move |conn| rows::homes(conn, after, limit)).await
     }
 
+    async fn manifest_homes(
+        &self,
+        after: Option<HomeId>,
+        limit: usize,
+    ) -> Result<Vec<HomeId>, StoreError> {
+        self.read(move |conn| rows::manifest_homes(conn, after, limit))
+            .await
+    }
+
     async fn delete_home(&self, home: HomeId) -> Result<(), StoreError> {
         for window in self.known.all() {
             self.sweep(move |conn| chunks::delete_some_of_home(conn, window, home, SWEEP_ROWS))

@@ -70,6 +70,7 @@ suite! { $
     expiry_takes_only_what_is_over,
     a_manifest_is_the_greatest_in_any_order,
     manifests_come_by_day,
+    homes_of_manifests_are_listed,
     the_latest_is_the_newest_in_any_order,
     latest_rows_are_apart,
     concurrent_writers_lose_nothing,

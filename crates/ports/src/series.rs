@@ -200,6 +200,16 @@ pub trait Series: Send + Sync + 'static {
     /// As [`Series::segments`].
     async fn homes(&self, after: Option<HomeId>, limit: usize) -> Result<Vec<HomeId>, StoreError>;
 
+    /// The homes that have manifest rows, after one, in an order of the store's. Slow: for sweeps.
+    ///
+    /// # Errors
+    /// As [`Series::segments`].
+    async fn manifest_homes(
+        &self,
+        after: Option<HomeId>,
+        limit: usize,
+    ) -> Result<Vec<HomeId>, StoreError>;
+
     /// Deletes everything of a home: segments, chunks, manifest, latest.
     ///
     /// # Errors

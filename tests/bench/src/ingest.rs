@@ -13,11 +13,11 @@ use crate::report::Report;
 use crate::usage::cpu_time;
 
 /// Hubs that send at once.
-const HUBS: usize = 4;
+pub(crate) const HUBS: usize = 4;
 /// How long each run lasts.
 const RUN: Duration = Duration::from_secs(6);
 /// Six measures of one room, by turns, as in reference figures of such systems.
-const MEASURES: [Capability; 6] = [
+pub(crate) const MEASURES: [Capability; 6] = [
     Capability::ClimateTemperature,
     Capability::ClimateHumidity,
     Capability::ClimateLight,

@@ -1,6 +1,7 @@
 //! Measurements of a whole installation, each beside a reference of the same run: `cargo xtask bench`.
 //!
-//! `cargo xtask bench` measures everything, `cargo xtask bench storage` bytes on disk and queries alone.
+//! `cargo xtask bench` measures everything, `cargo xtask bench storage` bytes on disk and queries alone, and
+//! `cargo xtask bench sustained` minutes of ingest at full speed.
 //!
 //! Client and server share this process, its two cores and its CPU figures; the CPU of a reading is that of both.
 
@@ -13,6 +14,7 @@ mod ingest;
 mod reference;
 mod report;
 mod storage;
+mod sustained;
 mod usage;
 
 use anyhow::Result;
@@ -28,7 +30,10 @@ fn main() -> Result<()> {
     let mut report = Report::default();
     match std::env::args().nth(1).as_deref() {
         Some("storage") => runtime.block_on(Box::pin(storage::measure(&mut report)))?,
-        Some(other) => anyhow::bail!("there is no bench of its own for {other}, only storage"),
+        Some("sustained") => sustained(&runtime, &mut report)?,
+        Some(other) => {
+            anyhow::bail!("no bench of its own for {other}: there are storage and sustained")
+        }
         None => everything(&runtime, &mut report)?,
     }
     println!("{report}");
@@ -56,8 +61,16 @@ fn everything(runtime: &tokio::runtime::Runtime, report: &mut Report) -> Result<
         runtime.block_on(Box::pin(ingest::measure(batch, rows, report)))?;
         std::fs::remove_file(folder.path().join("rows.db"))?;
     }
+    sustained(runtime, report)?;
     runtime.block_on(Box::pin(storage::measure(report)))?;
     runtime.block_on(Box::pin(commands::measure(fsyncs, report)))?;
     idle::measure(report)?;
+    Ok(())
+}
+
+fn sustained(runtime: &tokio::runtime::Runtime, report: &mut Report) -> Result<()> {
+    for batch in [1, 16, 128] {
+        runtime.block_on(Box::pin(sustained::measure(batch, report)))?;
+    }
     Ok(())
 }

@@ -181,6 +181,26 @@ pub(super) fn homes(
     Ok(homes)
 }
 
+/// The homes of the manifest: one look at the b-tree for each.
+pub(super) fn manifest_homes(
+    conn: &Connection,
+    after: Option<HomeId>,
+    limit: usize,
+) -> rusqlite::Result<Vec<HomeId>> {
+    let mut first =
+        conn.prepare_cached("SELECT key FROM manifest WHERE key >= ?1 ORDER BY key LIMIT 1")?;
+    let mut from = after.map_or_else(Vec::new, |after| keys::after_prefix(after.as_bytes()));
+    let mut homes = Vec::new();
+    while homes.len() < limit {
+        let key: Option<Vec<u8>> = first.query_row([&from], |row| row.get(0)).optional()?;
+        let Some(key) = key else { break };
+        let (home, _) = keys::home_day_from(&key).ok_or_else(damaged)?;
+        homes.push(home);
+        from = keys::after_prefix(home.as_bytes());
+    }
+    Ok(homes)
+}
+
 /// Deletes some rows of a home from a table whose keys begin with it. Answers how many; 0 when there are no more.
 pub(super) fn delete_some_of_home(
     conn: &Connection,

@@ -153,6 +153,14 @@ impl<T: Series + ?Sized> Series for Faulty<T> {
         self.read(self.inner.homes(after, limit)).await
     }
 
+    async fn manifest_homes(
+        &self,
+        after: Option<HomeId>,
+        limit: usize,
+    ) -> Result<Vec<HomeId>, StoreError> {
+        self.read(self.inner.manifest_homes(after, limit)).await
+    }
+
     async fn delete_home(&self, home: HomeId) -> Result<(), StoreError> {
         self.write(self.inner.delete_home(home)).await
     }

@@ -149,6 +149,14 @@ impl<T: Series + ?Sized> Series for Patient<T> {
         again(|| self.inner.homes(after, limit)).await
     }
 
+    async fn manifest_homes(
+        &self,
+        after: Option<HomeId>,
+        limit: usize,
+    ) -> Result<Vec<HomeId>, StoreError> {
+        again(|| self.inner.manifest_homes(after, limit)).await
+    }
+
     async fn delete_home(&self, home: HomeId) -> Result<(), StoreError> {
         again(|| self.inner.delete_home(home)).await
     }

@@ -1,6 +1,6 @@
 //! Manifests, latest rows, whole homes, and what outlives the store.
 
-use hearth_kernel::Day;
+use hearth_kernel::{Day, HomeId};
 use hearth_ports::{Latest, ManifestRow, Series};
 use tokio::task::JoinSet;
 
@@ -115,6 +115,36 @@ pub async fn concurrent_writers_lose_nothing(instance: Instance<dyn Series>, _: 
         [manifest(1, DAY, 1, 99)]
     );
     assert_eq!(latest_of(&*series, home(1)).await, [latest(1, 1, 1, 99)]);
+}
+
+/// A home with manifest rows is listed once, with segments or without; pages neither overlap nor leave out.
+pub async fn homes_of_manifests_are_listed(instance: Instance<dyn Series>, _: Capabilities) {
+    let series = instance.store();
+    let none = within(series.manifest_homes(None, 10)).await;
+    assert_eq!(none.expect("the homes"), []);
+    put_segments(&*series, &[segment(segment_key(11, 1), "no manifest")]).await;
+    for number in 1..=9 {
+        for offset in [28, -20_100, 0] {
+            put_manifest(&*series, manifest(number, DAY.plus(offset), 1, 1)).await;
+        }
+    }
+    within(series.delete_home(home(7))).await.expect("a delete");
+    for limit in [1, 4, 100] {
+        let mut homes: Vec<HomeId> = Vec::new();
+        loop {
+            let page = within(series.manifest_homes(homes.last().copied(), limit)).await;
+            let page = page.expect("a page");
+            assert!(page.len() <= limit, "{} of {limit}", page.len());
+            if page.is_empty() {
+                break;
+            }
+            homes.extend(page);
+            assert!(homes.len() < 9, "pages overlap, by {limit}");
+        }
+        homes.sort_unstable();
+        let expected: Vec<HomeId> = (1..=9).filter(|n| *n != 7).map(home).collect();
+        assert_eq!(homes, expected, "by {limit}");
+    }
 }
 
 /// Everything of the home goes, nothing of any other, and it is repeatable.

@@ -3,28 +3,29 @@
 //! Crash safe in each step: chunks nobody names are ignored and collected, segments are deleted after the manifest
 //! covers them, and doing it again comes to the same readings.
 
+mod rolling;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hearth_kernel::{Capability, Day, DeviceId, HomeId, RetentionClass};
 use hearth_ports::{Clock, SegmentKey, StoredChunk};
-use hearth_readings::{DayRollups, Level, Rollup};
+use hearth_readings::DayRollups;
 
 use super::bundle::Bundle;
 use super::manifest::{Manifest, Name};
-use super::period::{Period, expires, rolled, shared, span_days, span_end};
+use super::period::{Period, expires, shared, span_days, span_end};
 use super::samples::Samples;
 use super::store::{Store, Versioned};
 use super::{DENSE, HistoryError};
 use crate::writer::Opener;
+pub(super) use rolling::{ending, late_classes};
+use rolling::{is_due, roll_up};
 
 /// Readings that one round takes into memory: about 40 bytes each.
 const ROUND: usize = 1_000_000;
 /// Segments per page.
 const PAGE: usize = 256;
-/// Sparse readings that are kept for a shorter time have rollups beside them: years are asked for, and the readings are
-/// gone by then. Of what is kept longer the readings themselves are as small as rollups would be.
-const ROLLED_UP_BELOW_DAYS: u16 = 365;
 /// Bytes of sparse readings that share a row: a store that keeps rows in pages keeps one of this size inside a page, and
 /// would spend most of another on the rest of a longer one.
 const PART: usize = 1_800;
@@ -283,8 +284,9 @@ impl Compactor {
             return Ok(());
         }
         let last = round.period.day(place.day);
-        if place.class.days() < ROLLED_UP_BELOW_DAYS && !rollups.columns.is_empty() {
-            self.span_rollups(round, place, &rollups).await?;
+        let today = self.clock.now().day();
+        if is_due(place.class, round.period, place.day, today) && !rollups.columns.is_empty() {
+            self.span_rollups(round, place, rollups).await?;
         }
         let end = expires(last, place.class);
         for (part, bundle) in bundle.parts(PART).into_iter().enumerate() {
@@ -296,26 +298,6 @@ impl Compactor {
             self.put_chunk(round, place, 0, &bundle, end).await?;
         }
         Ok(())
-    }
-
-    /// The rollups by the hour of a span's sparse capabilities, a column for each capability and day.
-    async fn span_rollups(
-        &self,
-        round: &mut Round,
-        place: Place,
-        rollups: &Bundle,
-    ) -> Result<(), HistoryError> {
-        let coarse = Place {
-            capability: rolled(place.class),
-            class: RetentionClass::Rollups,
-            ..place
-        };
-        if let Some(old) = round.find(coarse, 3_600) {
-            round.retire(&old);
-        }
-        let last = round.period.day(place.day);
-        let end = expires(last, RetentionClass::Rollups);
-        self.put_chunk(round, coarse, 3_600, rollups, end).await
     }
 
     /// A capability's own chunk of a day, and its rollups.
@@ -408,23 +390,6 @@ impl Compactor {
             None => Ok(None),
         }
     }
-}
-
-/// Adds the hours of a day. Text has none.
-fn roll_up(
-    capability: Capability,
-    of_day: &Samples,
-    rollups: &mut Bundle,
-) -> Result<(), HistoryError> {
-    let hours = Rollup::of_points(Level::Hour, of_day.points());
-    if hours.is_empty() || matches!(hours.windows(), hearth_readings::Windows::Text(_)) {
-        return Ok(());
-    }
-    let column = hours
-        .encode()
-        .map_err(|_| HistoryError::Corrupt("rollup"))?;
-    rollups.columns.push((capability.number(), column));
-    Ok(())
 }
 
 /// Where a chunk belongs, whatever its window and generation.

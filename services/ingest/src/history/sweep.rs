@@ -1,4 +1,5 @@
-//! The sweep over all homes: compacts days that are over, deletes what was replaced, lets the store drop what expired.
+//! The sweep over all homes: compacts days that are over, deletes what was replaced, lets the store drop what expired. Once
+//! a day it makes rollups of sparse readings whose end is near.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use hearth_kernel::{Day, HomeId, Timestamp};
 use hearth_ports::{Clock, Lease, Leases, SealError, StoreError};
 
 use super::HistoryError;
-use super::compact::Compactor;
+use super::compact::{Compactor, ending, late_classes};
 use super::period::Period;
 use super::store::Store;
 
@@ -43,11 +44,20 @@ impl Sweeper {
     /// # Errors
     /// When a store fails.
     pub(crate) async fn run(&self) -> Result<(), StoreError> {
+        let mut rolled_up = None;
         loop {
             match self.sweep(false).await {
                 // Another process does it.
                 Ok(()) | Err(StoreError::Conflict) => {}
                 Err(error) => return Err(error),
+            }
+            let today = self.clock.now().day();
+            if rolled_up != Some(today) {
+                match self.roll_up().await {
+                    Ok(()) => rolled_up = Some(today),
+                    Err(StoreError::Conflict) => {}
+                    Err(error) => return Err(error),
+                }
             }
             self.store.series.expire(self.clock.now()).await?;
             self.clock.sleep(EVERY).await;
@@ -66,27 +76,83 @@ impl Sweeper {
         outcome
     }
 
-    async fn homes(&self, all: bool, lease: &mut Lease, holder: &str) -> Result<(), StoreError> {
-        let mut compactor = Compactor {
+    /// Makes rollups of the sparse readings of all homes whose end is near; of homes, too, whose hubs are gone.
+    ///
+    /// # Errors
+    /// As [`Self::sweep`].
+    pub(crate) async fn roll_up(&self) -> Result<(), StoreError> {
+        let holder = random_id::<uuid::Uuid>().as_simple().to_string();
+        let mut lease = self.leases.acquire(LEASE, &holder, LEASE_PERIOD).await?;
+        let outcome = self.ending(&mut lease, &holder).await;
+        self.leases.release(&lease, &holder).await?;
+        outcome
+    }
+
+    async fn ending(&self, lease: &mut Lease, holder: &str) -> Result<(), StoreError> {
+        let mut compactor = self.compactor(lease);
+        let mut after = None;
+        loop {
+            let homes = self.store.series.manifest_homes(after, HOMES).await?;
+            for home in &homes {
+                *lease = self.leases.renew(lease, holder, LEASE_PERIOD).await?;
+                let outcome = self.home_ending(*home, &mut compactor).await;
+                passed(*home, outcome)?;
+            }
+            match homes.last() {
+                Some(last) if homes.len() == HOMES => after = Some(*last),
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    async fn home_ending(
+        &self,
+        home: HomeId,
+        compactor: &mut Compactor,
+    ) -> Result<(), HistoryError> {
+        let now = self.clock.now();
+        for class in late_classes() {
+            let (from, to) = ending(class, now.day());
+            let days = (Period::of(from).first(), Period::of(to).first());
+            for row in self.store.series.manifest(home, days).await? {
+                let period = Period::of(row.day);
+                let outcome = self.period_ending((home, period), now, compactor).await;
+                one_period(home, period, outcome)?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn period_ending(
+        &self,
+        (home, period): (HomeId, Period),
+        now: Timestamp,
+        compactor: &mut Compactor,
+    ) -> Result<(), HistoryError> {
+        let made = compactor.roll_up(home, period, now.day()).await?;
+        if made > 0 {
+            tracing::debug!(home = %home, first_day = %period.first(), made, "rollups of what ends soon");
+        }
+        Ok(())
+    }
+
+    fn compactor(&self, lease: &Lease) -> Compactor {
+        Compactor {
             store: self.store.clone(),
             clock: Arc::clone(&self.clock),
             fence: lease.fence,
             made: 0,
-        };
+        }
+    }
+
+    async fn homes(&self, all: bool, lease: &mut Lease, holder: &str) -> Result<(), StoreError> {
+        let mut compactor = self.compactor(lease);
         let mut after = None;
         loop {
             let homes = self.store.series.homes(after, HOMES).await?;
             for home in &homes {
                 *lease = self.leases.renew(lease, holder, LEASE_PERIOD).await?;
-                match self.home(*home, all, &mut compactor).await {
-                    Ok(()) => {}
-                    Err(HistoryError::Store(error)) => return Err(error),
-                    // It is being erased, or its keys are away: it is looked at again.
-                    Err(HistoryError::Seal(SealError::Fenced | SealError::Unavailable)) => {}
-                    Err(error) => {
-                        tracing::error!(home = %home, error = %error, "a home was not compacted");
-                    }
-                }
+                passed(*home, self.home(*home, all, &mut compactor).await)?;
             }
             match homes.last() {
                 Some(last) if homes.len() == HOMES => after = Some(*last),
@@ -108,16 +174,10 @@ impl Sweeper {
         }
         let now = self.clock.now();
         for (period, days) in periods {
-            match self
+            let outcome = self
                 .period((home, period), days, (all, now), compactor)
-                .await
-            {
-                Ok(()) => {}
-                Err(error @ (HistoryError::Corrupt(_) | HistoryError::Overtaken)) => {
-                    tracing::error!(home = %home, first_day = %period.first(), error = %error, "a period was not compacted");
-                }
-                Err(error) => return Err(error),
-            }
+                .await;
+            one_period(home, period, outcome)?;
         }
         Ok(())
     }
@@ -154,5 +214,34 @@ impl Sweeper {
         }
         let segments = self.store.series.segments(home, day, None, MANY).await?;
         Ok(segments.len() >= MANY)
+    }
+}
+
+/// Whether the sweep goes on after a home.
+fn passed(home: HomeId, outcome: Result<(), HistoryError>) -> Result<(), StoreError> {
+    match outcome {
+        Ok(()) => Ok(()),
+        Err(HistoryError::Store(error)) => Err(error),
+        // It is being erased, or its keys are away: it is looked at again.
+        Err(HistoryError::Seal(SealError::Fenced | SealError::Unavailable)) => Ok(()),
+        Err(error) => {
+            tracing::error!(home = %home, error = %error, "a home was not compacted");
+            Ok(())
+        }
+    }
+}
+
+/// Whether a home's other periods are compacted after one.
+fn one_period(
+    home: HomeId,
+    period: Period,
+    outcome: Result<(), HistoryError>,
+) -> Result<(), HistoryError> {
+    match outcome {
+        Err(error @ (HistoryError::Corrupt(_) | HistoryError::Overtaken)) => {
+            tracing::error!(home = %home, first_day = %period.first(), error = %error, "a period was not compacted");
+            Ok(())
+        }
+        other => other,
     }
 }

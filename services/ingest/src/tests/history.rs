@@ -239,6 +239,72 @@ async fn readings_older_than_their_period_are_not_answered() {
     assert!(NOW < hearth_ports::Clock::now(&world.clock));
 }
 
+/// The windows of one series over two years.
+async fn of_two_years(world: &World, level: Level) -> Vec<(i64, u64)> {
+    let windows = world.windows(METER, Capability::PLUG_POWER, level).await;
+    windows.iter().map(|it| (it.start, it.count)).collect()
+}
+
+#[tokio::test]
+async fn hours_and_days_of_sparse_readings_outlive_them_though_the_hub_is_gone() {
+    use hearth_ports::{Clock, Series};
+    let day = 86_400;
+    let world = World::new().await;
+    let hub = world.hub(1).await;
+    // Five readings a day for 30 days: three spans, none of which begins or ends with them.
+    let readings: Vec<Reading> = (0..30 * 5)
+        .map(|n| power(day + n * day / 5, (n % 7) as f64))
+        .collect();
+    world.send(&hub, &[hub.batch(1, readings)]).await;
+    world.compact().await;
+    world.clock.advance(Duration::from_secs(3_601));
+    world.compact().await;
+    let hours = of_two_years(&world, Level::Hour).await;
+    let days = of_two_years(&world, Level::Day).await;
+    assert_eq!(days.iter().map(|it| it.1).sum::<u64>(), 150);
+    // The hub is silent from now on: no sweep of segments comes by. Days go by until all has expired.
+    let series = &world.memory.series;
+    for passed in 0..44 {
+        world.clock.advance(Duration::from_secs(10 * 86_400));
+        world.running.sweeper.sweep(false).await.unwrap();
+        world.running.sweeper.roll_up().await.unwrap();
+        series.expire(world.clock.now()).await.unwrap();
+        assert_eq!(of_two_years(&world, Level::Hour).await, hours, "{passed}");
+        assert_eq!(of_two_years(&world, Level::Day).await, days, "{passed}");
+    }
+    assert_eq!(world.raw(METER, Capability::PLUG_POWER).await, []);
+    assert_eq!(of_two_years(&world, Level::Minute).await, []);
+}
+
+#[tokio::test]
+async fn late_readings_of_days_that_end_soon_are_in_their_rollups() {
+    use hearth_ports::{Clock, Series};
+    let day = 86_400;
+    let world = World::new().await;
+    let hub = world.hub(1).await;
+    world
+        .send(
+            &hub,
+            &[hub.batch(1, vec![power(day, 1.0), power(2 * day, 2.0)])],
+        )
+        .await;
+    world.compact().await;
+    world.clock.advance(Duration::from_secs(380 * 86_400));
+    world.running.sweeper.roll_up().await.unwrap();
+    // The hub comes back with what it held: readings of the same days, by the clock of now.
+    let hub = world.hub(1).await;
+    let held = [day + 7_200, 2 * day + 7_200].map(|ago| power(ago, 3.0));
+    world.send(&hub, &[hub.batch(1, held.to_vec())]).await;
+    world.compact().await;
+    let days = of_two_years(&world, Level::Day).await;
+    assert_eq!(days.iter().map(|it| it.1).sum::<u64>(), 4);
+    let hours = of_two_years(&world, Level::Hour).await;
+    world.clock.advance(Duration::from_secs(50 * 86_400));
+    world.memory.series.expire(world.clock.now()).await.unwrap();
+    assert_eq!(of_two_years(&world, Level::Day).await, days);
+    assert_eq!(of_two_years(&world, Level::Hour).await, hours);
+}
+
 #[tokio::test]
 async fn a_sparse_year_costs_few_bytes() {
     use hearth_ports::Series;

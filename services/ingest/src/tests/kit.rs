@@ -308,7 +308,7 @@ impl World {
             home: HOME,
             device,
             capability,
-            from: now.minus(Duration::from_secs(120 * 86_400)).micros(),
+            from: NOW.minus(Duration::from_secs(120 * 86_400)).micros(),
             until: now.plus(Duration::from_secs(86_400)).micros(),
         };
         self.running
