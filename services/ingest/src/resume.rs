@@ -1,7 +1,11 @@
 //! How far each stream of a hub is stored: rows in Documents, as far as the writer has come, and the frames behind it.
 //!
 //! The rows are derived from the telemetry stream: the writer puts them before its mark, so the mark, the rows and the
-//! frames after the mark together know everything that was acked.
+//! frames after the mark together know everything that was acked. How many frames are read for that has a bound: beyond
+//! it a hub is sent away until the writer has caught up, because every one of them would read days again.
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,10 +15,10 @@ use bytes::Bytes;
 use hearth_api::events::v1::Frame;
 use hearth_api::stored::ingest::v1::ResumeRow;
 use hearth_ingest_domain::window::Window;
-use hearth_kernel::{ClaimId, HubStreamId};
+use hearth_kernel::{ClaimId, Failure, HubStreamId, Reason};
 use hearth_ports::{Documents, Log, Position, Range, StoreError, Stream, Table};
 use prost::Message;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 /// The table of the rows: partition by claim, key by stream.
 pub const TABLE: Table = Table("ingest_resume");
@@ -26,6 +30,37 @@ pub(crate) const WRITER: &str = "ingest.writer";
 const PAGE: usize = 64;
 /// How long a hub waits for the writer to catch up before the stream itself is read.
 const CATCH_UP: Duration = Duration::from_secs(2);
+
+/// Readings of the stream itself that are under way at a time, of all hubs together.
+const SCANS: usize = 2;
+/// How long a hub waits for its turn, and how long its turn is.
+const SCAN_PERIOD: Duration = Duration::from_secs(5);
+/// Messages that one reads at most. When the writer is further behind, hubs that connect must wait for it.
+const MOST_SCANNED: usize = 65_536;
+/// When a hub may ask again that had to be sent away.
+const ASK_AGAIN: Duration = Duration::from_secs(10);
+
+/// Why it is not known how far streams are stored.
+#[derive(Debug, thiserror::Error)]
+pub enum ResumeError {
+    /// A store does not answer.
+    #[error("a store does not answer")]
+    Store(#[from] StoreError),
+    /// The writer is too far behind, or too many ask at once.
+    #[error("too much is not written yet")]
+    Behind,
+}
+
+impl From<ResumeError> for Failure {
+    fn from(error: ResumeError) -> Self {
+        match error {
+            ResumeError::Store(error) => hearth_engine::store_failure(&error),
+            ResumeError::Behind => {
+                Self::new(Reason::TEMPORARILY_UNAVAILABLE).retry_after(ASK_AGAIN)
+            }
+        }
+    }
+}
 
 /// The key of a stream.
 pub(crate) type Key = (ClaimId, HubStreamId);
@@ -62,6 +97,8 @@ pub struct Resume {
     pub(crate) fresh: Arc<Fresh>,
     /// How far the writer of this process has come; `None` while there is none.
     progress: watch::Receiver<Option<Position>>,
+    scans: Arc<Semaphore>,
+    most_scanned: usize,
 }
 
 impl Resume {
@@ -76,24 +113,40 @@ impl Resume {
             documents,
             fresh,
             progress,
+            scans: Arc::new(Semaphore::new(SCANS)),
+            most_scanned: MOST_SCANNED,
         }
     }
 
     /// How far streams of a claim are stored, as of everything acked before this call.
     ///
     /// # Errors
-    /// When a store does not answer.
+    /// See [`ResumeError`].
     pub async fn windows(
         &self,
         claim: ClaimId,
         streams: &[HubStreamId],
-    ) -> Result<BTreeMap<HubStreamId, Window>, StoreError> {
+    ) -> Result<BTreeMap<HubStreamId, Window>, ResumeError> {
         let Some(head) = self.log.head(Stream::TELEMETRY).await? else {
             return Ok(streams.iter().map(|it| (*it, Window::default())).collect());
         };
         if self.writer_passes(head).await {
-            return self.written(claim, streams).await;
+            return Ok(self.written(claim, streams).await?);
         }
+        let turn = tokio::time::timeout(SCAN_PERIOD, self.scans.acquire()).await;
+        let _turn = turn.map_err(|_| ResumeError::Behind)?;
+        let scanned = self.scanned(claim, streams, head);
+        let scanned = tokio::time::timeout(SCAN_PERIOD, scanned).await;
+        scanned.map_err(|_| ResumeError::Behind)?
+    }
+
+    /// What the rows say, and what the stream says behind them.
+    async fn scanned(
+        &self,
+        claim: ClaimId,
+        streams: &[HubStreamId],
+        head: Position,
+    ) -> Result<BTreeMap<HubStreamId, Window>, ResumeError> {
         let mark = checkpoint(&*self.documents, WRITER).await?;
         let mut windows = self.rows(claim, streams).await?;
         self.scan(claim, mark, head, &mut windows).await?;
@@ -144,13 +197,18 @@ impl Resume {
         mut after: Position,
         head: Position,
         windows: &mut BTreeMap<HubStreamId, Window>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<(), ResumeError> {
+        let mut scanned = 0;
         while after < head {
             let page = self.log.page(Stream::TELEMETRY, after, PAGE).await?;
             let Some(last) = page.last() else {
                 return Ok(());
             };
             after = last.position;
+            scanned += page.len();
+            if scanned > self.most_scanned {
+                return Err(ResumeError::Behind);
+            }
             for message in &page {
                 let frame = Frame::decode(message.bytes.clone()).unwrap_or_default();
                 let of_claim = frame

@@ -82,8 +82,7 @@ where
     let standing = prove(core, challenge, &hello).await?;
     let streams = streams(&hello)?;
     let registry = core.registry(standing.home, Read::Leader).await?;
-    let windows = core.resume.windows(standing.claim, &streams).await;
-    let windows = windows.map_err(|error| hearth_engine::store_failure(&error))?;
+    let windows = core.resume.windows(standing.claim, &streams).await?;
     let welcome = welcome(core, &windows);
     Ok(Greeted {
         standing,

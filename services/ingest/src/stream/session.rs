@@ -18,6 +18,7 @@ use crate::batch::{Desk, MAX_BATCH_BYTES, Outcome};
 use crate::core::{Core, Standing};
 use crate::frames::{Done, NotTaken};
 use crate::registry::Registry;
+use crate::resume::ResumeError;
 
 /// One hub's stream.
 pub(super) struct Session {
@@ -180,7 +181,11 @@ impl Session {
                 .resume
                 .windows(self.standing.claim, &[stream])
                 .await;
-            let windows = windows.map_err(|_| Turn::Pause(Reason::TEMPORARILY_UNAVAILABLE))?;
+            let windows = windows.map_err(|error| match error {
+                ResumeError::Store(_) => Turn::Pause(Reason::TEMPORARILY_UNAVAILABLE),
+                // A pause is too short for that, and the next batch would ask again.
+                ResumeError::Behind => Turn::End(error.into()),
+            })?;
             let window = windows.into_values().next().unwrap_or_default();
             self.lanes.insert(stream, Lane::new(window));
         }
