@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use crate::workspace::Workspace;
-use crate::{inventory, layers, proto, terminal, tidy};
+use crate::{deny, inventory, layers, proto, terminal, tidy};
 
 /// Runs all checks, whatever the earlier ones say, and tells whether all passed.
 ///
@@ -19,6 +19,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<bool> {
             "layers",
             terminal::report("layers", layers::problems(workspace)),
         ),
+        ("deny", terminal::report("deny", deny::problems(workspace))),
         ("tidy", terminal::report("tidy", tidy::problems(workspace))),
         (
             "proto",

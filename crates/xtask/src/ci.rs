@@ -1,4 +1,4 @@
-//! What CI runs, in CI's order: check, test, then the policy on dependencies, with the time of each.
+//! What CI runs, in CI's order: check, then test, with the time of each.
 
 use std::time::Instant;
 
@@ -15,7 +15,6 @@ pub(crate) fn run(workspace: &Workspace, strict: bool) -> Result<bool> {
     let steps = [
         timed("check", || check::run(workspace))?,
         timed("test", || suites::run(workspace, strict, &[]))?,
-        timed("deny", || deny(workspace))?,
     ];
     for step in &steps {
         terminal::say(&step.line);
@@ -44,17 +43,4 @@ fn timed(name: &str, step: impl FnOnce() -> Result<bool>) -> Result<Step> {
 )]
 fn now() -> Instant {
     Instant::now()
-}
-
-/// Bans, licences and sources. Advisories need an online list, and are looked at elsewhere.
-fn deny(workspace: &Workspace) -> Result<bool> {
-    if workspace.output("cargo", &["deny", "--version"]).is_err() {
-        terminal::say(
-            "deny: skipped, cargo-deny is not installed (`cargo install cargo-deny --locked`)",
-        );
-        return Ok(true);
-    }
-    let mut command = workspace.command("cargo");
-    command.args(["deny", "--locked", "check", "bans", "licenses", "sources"]);
-    Ok(command.status()?.success())
 }

@@ -7,6 +7,7 @@
 mod bench;
 mod check;
 mod ci;
+mod deny;
 mod inventory;
 mod layers;
 mod proto;
@@ -35,12 +36,14 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Formatting, clippy, layers, tidy, protobuf contract, generated files: runs all, reports each.
+    /// Formatting, clippy, layers, dependencies, tidy, protobuf contract, generated files: runs all, reports each.
     Check,
     /// Which crate may depend on which, and what must not be reachable at all.
     Layers,
     /// What the compiler does not see: docs, sizes, names, log style, lists that must agree.
     Tidy,
+    /// What may enter the dependency tree: banned crates, licences, sources and wildcards, by `deny.toml`.
+    Deny,
     /// Compares the error reasons with their pages in `docs/reasons/`.
     Reasons {
         /// Creates the pages that are missing; leaves the others as they are.
@@ -80,7 +83,7 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
-    /// check, then test, then cargo-deny: what CI runs, with the time of each.
+    /// check, then test: what CI runs, with the time of each.
     Ci {
         /// A skipped suite that CI must run is a failure.
         #[arg(long, env = "CI", value_parser = FalseyValueParser::new())]
@@ -93,6 +96,7 @@ fn run(command: Command, workspace: &Workspace) -> Result<bool> {
         Command::Check => check::run(workspace)?,
         Command::Layers => terminal::report("layers", layers::problems(workspace)),
         Command::Tidy => terminal::report("tidy", tidy::problems(workspace)),
+        Command::Deny => terminal::report("deny", deny::problems(workspace)),
         Command::Reasons { write } => {
             if write {
                 reasons::write_missing(workspace)?;
