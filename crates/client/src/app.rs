@@ -26,8 +26,8 @@ use hearth_api::ingest::v1::readings_service_client::ReadingsServiceClient;
 use hearth_api::notifications::v1::notifications_service_client::NotificationsServiceClient;
 use hearth_api::retention::v1::retention_service_client::RetentionServiceClient;
 use hearth_api::types::v1::CommitToken;
-use hearth_kernel::Secret;
-use hearth_rpc::{RetryPolicy, RetryingChannel};
+use hearth_kernel::{Failure, Reason, Secret};
+use hearth_rpc::{RetryPolicy, RetryingChannel, failure_of};
 use ring::digest;
 use ring::rand::{SecureRandom, SystemRandom};
 use tonic::Status;
@@ -52,7 +52,8 @@ const LARGEST_ANSWER: usize = 16 * 1024 * 1024;
 pub struct Options {
     /// `http://host:port`, or `https://host:port`.
     pub server: String,
-    /// The certificates, in PEM, of the authorities that the server's certificate may come from.
+    /// The certificates, in PEM, of the authorities that the server's certificate may come from. `None` for the public
+    /// ones, as Mozilla lists them.
     pub authorities: Option<Vec<u8>>,
     /// How long a call may take with all its repetitions; streams have no end.
     pub timeout: Duration,
@@ -75,9 +76,6 @@ pub enum ConnectError {
     /// The address is not one.
     #[error("not the address of a server")]
     Address(#[source] tonic::transport::Error),
-    /// An `https` address, and no authority to trust.
-    #[error("https needs the certificate of the authority that the server's comes from")]
-    NoAuthority,
     /// The certificates cannot be used.
     #[error("the authority's certificate cannot be used")]
     Authority(#[source] tonic::transport::Error),
@@ -92,7 +90,7 @@ pub enum ConnectError {
 /// Why a step of signing in or out did not happen.
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
-    /// The server refused, or did not answer; [`hearth_rpc::failure_of`] tells why.
+    /// The server refused, or did not answer; [`AppError::reason`] tells why.
     #[error("the server refused the call")]
     Refused(#[from] Status),
     /// The session cannot be kept.
@@ -104,6 +102,29 @@ pub enum AppError {
     /// The machine has no randomness.
     #[error("the machine has no randomness")]
     NoRandomness,
+}
+
+impl AppError {
+    /// Why the server refused; `None` when it was not the server.
+    #[must_use]
+    pub fn reason(&self) -> Option<Reason> {
+        self.failure().map(|failure| failure.reason)
+    }
+
+    /// When to try again, if the server said so.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.failure()?.retry_after
+    }
+
+    /// Everything that the server said: reason, violations, and when to try again.
+    #[must_use]
+    pub fn failure(&self) -> Option<Failure> {
+        match self {
+            Self::Refused(status) => Some(failure_of(status)),
+            Self::Store(_) | Self::NotSignedIn | Self::NoRandomness => None,
+        }
+    }
 }
 
 /// A registration that waits for the code from the mail. Keep it: only this client can finish it.
@@ -134,11 +155,12 @@ impl AppClient {
             .http2_keep_alive_interval(KEEP_ALIVE)
             .keep_alive_timeout(CONNECT);
         if endpoint.uri().scheme_str() == Some("https") {
-            let authorities = options
-                .authorities
-                .as_ref()
-                .ok_or(ConnectError::NoAuthority)?;
-            let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(authorities));
+            let tls = ClientTlsConfig::new();
+            // Not both: who names an authority of its own trusts no other.
+            let tls = match &options.authorities {
+                Some(pem) => tls.ca_certificate(Certificate::from_pem(pem)),
+                None => tls.with_webpki_roots(),
+            };
             endpoint = endpoint.tls_config(tls).map_err(ConnectError::Authority)?;
         }
         Self::over(endpoint.connect_lazy(), options.timeout, store)

@@ -3,8 +3,7 @@
 use std::convert::Infallible;
 use std::sync::Mutex;
 
-use hearth_kernel::{Failure, Reason};
-use hearth_rpc::{failure_of, status_of};
+use hearth_rpc::status_of;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 use prost::Message;
@@ -219,12 +218,22 @@ async fn only_the_newest_changes_are_remembered() {
 }
 
 #[tokio::test]
-async fn an_address_or_a_missing_authority_is_refused_at_once() {
+async fn an_address_is_refused_at_once_and_public_authorities_need_no_file() {
     let store = || Arc::new(MemorySessions::default());
     let refused = AppClient::new(&Options::new("not an address"), store());
     assert!(matches!(refused, Err(ConnectError::Address(_))));
-    let refused = AppClient::new(&Options::new("https://localhost:1"), store());
-    assert!(matches!(refused, Err(ConnectError::NoAuthority)));
+    let public = AppClient::new(&Options::new("https://localhost:1"), store());
+    assert!(public.is_ok(), "{public:?}");
     assert_ne!(request_id().unwrap(), request_id().unwrap());
     assert_eq!(request_id().unwrap().len(), 32);
+}
+
+#[test]
+fn an_error_says_its_reason_and_when_to_try_again() {
+    let busy = Failure::new(Reason::TOO_MANY_REQUESTS).retry_after(Duration::from_secs(7));
+    let busy = AppError::from(status_of(&busy));
+    assert_eq!(busy.reason(), Some(Reason::TOO_MANY_REQUESTS));
+    assert_eq!(busy.retry_after(), Some(Duration::from_secs(7)));
+    assert_eq!(AppError::NotSignedIn.reason(), None);
+    assert_eq!(AppError::NotSignedIn.retry_after(), None);
 }
