@@ -8,6 +8,7 @@ use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_nats::connection::State;
 use async_nats::{
     Client, ConnectOptions, Event, HeaderMap, Message, Request, RequestErrorKind, ServerAddr,
     Subscriber,
@@ -87,7 +88,7 @@ impl Connection {
         let (sender, link) = watch::channel(Link::default());
         let events = Arc::new(sender);
         let told = Arc::clone(&events);
-        let connecting = with_credentials(options)
+        let connecting = with_credentials(options, &addresses)
             .await?
             .name(&options.name)
             .custom_inbox_prefix(&options.inbox)
@@ -123,6 +124,11 @@ impl Connection {
     /// Waits for the connection, for a moment.
     async fn up(&self, until: Instant) -> Result<(watch::Receiver<Link>, u64), Unanswered> {
         let mut link = self.link.clone();
+        // The library may drop an event when many come at once, but it knows its state.
+        if self.client.connection_state() == State::Connected {
+            let lost = link.borrow().lost;
+            return Ok((link, lost));
+        }
         let until = until.min(Instant::now() + WAIT_FOR_CONNECTION);
         let waited = timeout_at(until, link.wait_for(|link| link.up)).await;
         let lost = match waited.map(|link| link.map(|link| link.lost)) {
@@ -232,10 +238,22 @@ impl Conversation {
     }
 }
 
-async fn with_credentials(options: &NatsOptions) -> Result<ConnectOptions, StartError> {
+async fn with_credentials(
+    options: &NatsOptions,
+    addresses: &[ServerAddr],
+) -> Result<ConnectOptions, StartError> {
     let unreadable = |_| StartError::Options("the credentials file cannot be read".to_owned());
     let mut connecting = match &options.credentials {
-        Credentials::InUrls => ConnectOptions::new(),
+        // The library reads them out of no URL.
+        Credentials::InUrls => match addresses
+            .iter()
+            .find_map(|it| it.username().zip(it.password()))
+        {
+            Some((user, password)) => {
+                ConnectOptions::with_user_and_password(user.to_owned(), password.to_owned())
+            }
+            None => ConnectOptions::new(),
+        },
         Credentials::Password { user, password } => {
             ConnectOptions::with_user_and_password(user.clone(), password.clone())
         }

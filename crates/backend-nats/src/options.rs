@@ -7,7 +7,7 @@ use std::time::Duration;
 /// Who this process is to the servers.
 #[derive(Clone, Default)]
 pub enum Credentials {
-    /// What the URLs say, if they say anything.
+    /// The user and password of the first URL that has them (`nats://user:password@host`), if one does.
     #[default]
     InUrls,
     /// A user and a password.

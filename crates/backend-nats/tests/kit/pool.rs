@@ -10,7 +10,7 @@ use hearth_ports::{Family, Stream, Tasks};
 use hearth_servers::{Cache, Nats as Servers, NatsOptions as ServerOptions};
 
 /// The streams that the suite uses.
-pub const STREAMS: [Stream; 6] = [
+pub(crate) const STREAMS: [Stream; 6] = [
     Stream::new(Family::Evt, Service::Accounts),
     Stream::new(Family::Rec, Service::Accounts),
     Stream::new(Family::Int, Service::Accounts),
@@ -20,22 +20,22 @@ pub const STREAMS: [Stream; 6] = [
 ];
 
 /// Servers and how many of their accounts were given out.
-pub struct Pool {
+pub(crate) struct Pool {
     nodes: usize,
     accounts: usize,
     current: Mutex<Option<(Arc<Servers>, usize)>>,
 }
 
 /// One account.
-pub struct Account {
-    pub servers: Arc<Servers>,
-    pub number: usize,
-    pub replicas: u8,
+pub(crate) struct Account {
+    pub(crate) servers: Arc<Servers>,
+    pub(crate) number: usize,
+    pub(crate) replicas: u8,
 }
 
 impl Pool {
     /// Sets of so many servers, each for so many accounts: streams cost what they cost until their servers end.
-    pub const fn new(nodes: usize, accounts: usize) -> Self {
+    pub(crate) const fn new(nodes: usize, accounts: usize) -> Self {
         Self {
             nodes,
             accounts,
@@ -44,7 +44,7 @@ impl Pool {
     }
 
     /// An account that nobody used.
-    pub async fn account(&'static self) -> Account {
+    pub(crate) async fn account(&'static self) -> Account {
         let taken = tokio::task::spawn_blocking(|| {
             let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
             let (servers, number) = match current.take() {
@@ -64,7 +64,7 @@ impl Pool {
 }
 
 /// Servers that sync.
-pub fn start(nodes: usize) -> Servers {
+pub(crate) fn start(nodes: usize) -> Servers {
     let cache = Cache::of_user().expect("a cache");
     let options = ServerOptions {
         nodes,
@@ -74,7 +74,7 @@ pub fn start(nodes: usize) -> Servers {
 }
 
 /// Options for tests: small streams, a patient start.
-pub fn options(urls: Vec<String>, replicas: u8) -> NatsOptions {
+pub(crate) fn options(urls: Vec<String>, replicas: u8) -> NatsOptions {
     NatsOptions {
         replicas,
         telemetry_bytes: 64 << 20,
@@ -85,7 +85,7 @@ pub fn options(urls: Vec<String>, replicas: u8) -> NatsOptions {
 
 impl Account {
     /// A new connection of this account.
-    pub async fn connect(&self) -> Nats {
+    pub(crate) async fn connect(&self) -> Nats {
         let options = options(self.servers.urls(self.number), self.replicas);
         Nats::connect(options, &Tasks::new())
             .await
