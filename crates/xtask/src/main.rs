@@ -68,7 +68,7 @@ enum Command {
         #[command(subcommand)]
         action: servers::Action,
     },
-    /// Runs every test that needs no other server, and names the suites it skipped.
+    /// Runs every test, on real servers where they can be had, and names the suites it skipped.
     Test {
         /// A skipped suite that CI must run is a failure.
         #[arg(long, env = "CI", value_parser = FalseyValueParser::new())]

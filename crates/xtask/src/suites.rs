@@ -1,36 +1,36 @@
 //! All tests, streamed through and counted, with the suites that could not run named at the end.
 //!
-//! A suite that needs something this machine lacks is left out by name, never by a test that returns early:
-//! what did not run must not count as passed.
+//! First what needs no other server; then the suites on real servers, which are fetched where they are missing. A suite
+//! that needs something this machine lacks is left out by name, never by a test that returns early: what did not run
+//! must not count as passed.
+
+mod served;
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::Stdio;
 
 use anyhow::{Context, Result};
 
+pub(crate) use self::served::problems;
+use self::served::{Fetched, SERVED, Served};
 use crate::terminal;
 use crate::workspace::Workspace;
 
-/// A suite that `cargo test` alone cannot run.
+/// A suite that no machine runs by itself.
 struct Suite {
     name: &'static str,
-    /// The manifest of its package; a suite without one does not exist yet.
-    manifest: &'static str,
     /// What it needs.
     needs: &'static str,
     /// How to get that, and how to run the suite then.
     how: &'static str,
-    /// CI has what it needs, so that skipping it there is a failure.
-    required: bool,
 }
 
-/// Suites outside of `cargo test --workspace`. A row here is a promise: it names a suite that exists.
-const SUITES: &[Suite] = &[Suite {
-    name: "fuzz",
-    manifest: "fuzz/Cargo.toml",
+/// Suites that are run by hand. A row here is a promise: it names a suite that exists.
+const BY_HAND: &[Suite] = &[Suite {
+    name: "fuzz, guided by coverage",
     needs: "a nightly toolchain with cargo-fuzz",
-    how: "`cargo install cargo-fuzz`, then `cargo +nightly fuzz run <target>`",
-    required: false,
+    how: "`cargo install cargo-fuzz`, then `cargo +nightly fuzz run <target>`; \
+          the targets themselves ran above, on mutations from a seed",
 }];
 
 /// How many tests did what.
@@ -71,48 +71,81 @@ impl Count {
 /// cargo cannot be started, or its output cannot be read.
 pub(crate) fn run(workspace: &Workspace, strict: bool, arguments: &[String]) -> Result<bool> {
     let mut count = Count::default();
-    let ran = stream(workspace, arguments, &mut count)?;
-    if !ran && count.failed == 0 {
-        // It did not build, or a test program was killed before it could count.
-        terminal::say("test: FAILED outside of a test, see above");
-        count.failed = 1;
-    }
-    let skipped: Vec<&Suite> = SUITES
-        .iter()
-        .filter(|it| workspace.path(it.manifest).exists())
-        .collect();
-    let mut refused = false;
-    for suite in &skipped {
-        let Suite {
-            name,
-            needs,
-            how,
-            required,
-            ..
-        } = suite;
-        terminal::say(&format!("skipped: {name}: needs {needs} ({how})"));
-        if strict && *required {
-            terminal::say(&format!("test: FAILED, {name} must not be skipped in CI"));
-            refused = true;
+    let everything = ["--workspace", "--no-fail-fast"].map(str::to_owned);
+    let mut passed = one(workspace, &everything, arguments, &mut count)?;
+    // What chooses targets chooses among those above; what the test programs are told holds for these too.
+    let told = arguments.iter().position(|it| it == "--");
+    let told = told.map_or(&[][..], |at| &arguments[at..]);
+    let mut fetched = Fetched::default();
+    let mut skipped = Vec::new();
+    for suite in SERVED {
+        if let Some(why) = fetched.lacks(suite) {
+            skipped.push((suite, why));
+            continue;
         }
-        count.skipped += 1;
+        terminal::say(&format!("suite: {}", suite.name()));
+        let chosen = ["--package", suite.package, "--test", suite.target].map(str::to_owned);
+        passed &= one(workspace, &chosen, told, &mut count)?;
     }
+    passed &= name_skipped(&skipped, strict, &mut count);
     let Count {
-        passed,
+        passed: good,
         failed,
         skipped,
     } = count;
     terminal::say(&format!(
-        "{passed} passed, {failed} failed, {skipped} skipped"
+        "{good} passed, {failed} failed, {skipped} skipped"
     ));
-    Ok(ran && !refused)
+    Ok(passed)
+}
+
+/// Names the suites that did not run. Answers whether that may be.
+fn name_skipped(skipped: &[(&Served, String)], strict: bool, count: &mut Count) -> bool {
+    let mut may_be = true;
+    for (suite, why) in skipped {
+        terminal::say(&format!("skipped: {}: {why}", suite.name()));
+        if strict && suite.required {
+            let name = suite.name();
+            terminal::say(&format!("test: FAILED, {name} must not be skipped in CI"));
+            may_be = false;
+        }
+        count.skipped += 1;
+    }
+    for Suite { name, needs, how } in BY_HAND {
+        terminal::say(&format!("skipped: {name}: needs {needs} ({how})"));
+        count.skipped += 1;
+    }
+    may_be
+}
+
+/// One run of cargo test.
+fn one(
+    workspace: &Workspace,
+    chosen: &[String],
+    arguments: &[String],
+    count: &mut Count,
+) -> Result<bool> {
+    let failed_before = count.failed;
+    let ran = stream(workspace, chosen, arguments, count)?;
+    if !ran && count.failed == failed_before {
+        // It did not build, or a test program was killed before it could count.
+        terminal::say("test: FAILED outside of a test, see above");
+        count.failed += 1;
+    }
+    Ok(ran)
 }
 
 /// Runs cargo test, shows its output as it comes, and counts.
-fn stream(workspace: &Workspace, arguments: &[String], count: &mut Count) -> Result<bool> {
+fn stream(
+    workspace: &Workspace,
+    chosen: &[String],
+    arguments: &[String],
+    count: &mut Count,
+) -> Result<bool> {
     let mut child = workspace
         .command("cargo")
-        .args(["test", "--workspace", "--locked", "--no-fail-fast"])
+        .args(["test", "--locked"])
+        .args(chosen)
         .args(arguments)
         .stdout(Stdio::piped())
         .spawn()
@@ -163,9 +196,15 @@ mod tests {
     }
 
     #[test]
-    fn every_suite_says_what_it_needs() {
-        for suite in SUITES {
-            assert!(!suite.name.is_empty() && !suite.needs.is_empty() && !suite.how.is_empty());
-        }
+    fn a_skipped_suite_counts_and_fails_where_it_is_required() {
+        let mut count = Count::default();
+        let skipped = [(&SERVED[0], "no network".to_owned())];
+        assert!(name_skipped(&skipped, false, &mut count));
+        assert!(!name_skipped(&skipped, true, &mut count));
+        assert!(
+            name_skipped(&[], true, &mut count),
+            "what is run by hand may be"
+        );
+        assert_eq!(count.skipped, 5);
     }
 }

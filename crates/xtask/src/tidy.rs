@@ -11,7 +11,7 @@ mod size;
 use anyhow::Result;
 
 use crate::workspace::{TextFile, Workspace};
-use crate::{inventory, reasons};
+use crate::{inventory, reasons, suites};
 
 pub(crate) use scan::Scan;
 
@@ -37,6 +37,7 @@ pub(crate) fn problems(workspace: &Workspace) -> Result<Vec<String>> {
     let exceptions = workspace.read(size::EXCEPTIONS)?.unwrap_or_default();
     problems.extend(size::problems(&sources, &exceptions)?);
     problems.extend(crates(workspace)?);
+    problems.extend(suites::problems(workspace)?);
     problems.extend(reasons::problems(workspace)?);
     problems.extend(inventory::unlabelled(workspace)?);
     Ok(problems)
