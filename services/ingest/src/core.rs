@@ -31,6 +31,8 @@ pub(crate) struct Core {
     pub(crate) connected: Connected,
     /// Who this server says it is: what hubs were set up with.
     pub(crate) audience: String,
+    /// Batches that a hub may have under way on each stream: fewer while the writer is behind.
+    pub(crate) credit: std::sync::atomic::AtomicU32,
     /// Whether nothing is taken for a while, because the writer is days behind.
     pub(crate) closed: std::sync::atomic::AtomicBool,
 }

@@ -90,6 +90,13 @@ pub(crate) fn show(metrics: &Metrics, core: &Arc<Core>) {
         &[],
         move || i64::try_from(frames.room_bytes()).unwrap_or(i64::MAX),
     );
+    let granted = Arc::clone(core);
+    metrics.ask(
+        "hearth_ingest_credit_batches",
+        "Batches that a hub may have under way on each stream: fewer while the writer is behind.",
+        &[],
+        move || i64::from(granted.credit.load(Ordering::Relaxed)),
+    );
     let closed = Arc::clone(core);
     metrics.ask(
         "hearth_ingest_closed",

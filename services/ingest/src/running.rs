@@ -1,7 +1,7 @@
 //! The service, put together: what its handlers share, and what runs behind them.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use hearth_engine::erasure::Follower;
@@ -9,6 +9,7 @@ use hearth_engine::{
     Consumer, Engine, ErasersMismatch, Erasures, Holder, Parking, Relay, Timers, Tombstones, View,
     Watermarks,
 };
+use hearth_ingest_domain::window;
 use hearth_kernel::Service;
 use hearth_ports::{Leases, Position, Series, StoreError, Stream, Tasks};
 use tokio::sync::watch;
@@ -25,11 +26,11 @@ use crate::publish::IngestPublisher;
 use crate::resume::{Fresh, Resume};
 use crate::seen::Seen;
 use crate::views::ClaimsOfHome;
-use crate::writer::{self, Trimmer, Writer};
+use crate::writer::{self, TOO_OLD, Trimmer, Writer};
 
-/// How often it is looked whether the writer is too far behind.
+/// How often it is looked how far the writer is behind.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
-/// And while it is, how often it is looked whether it still is.
+/// And while it is behind, how often it is looked whether it still is.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 /// How often old frames are trimmed.
 const TRIM_EVERY: Duration = Duration::from_secs(3_600);
@@ -145,6 +146,7 @@ fn shared(parts: &Parts, view: &Arc<View<ClaimsOfHome>>) -> (Arc<Core>, Arc<Writ
         seen: Seen::new(Arc::clone(&documents)),
         connected: Connected::default(),
         audience: parts.audience.clone(),
+        credit: AtomicU32::new(window::CREDIT),
         closed: AtomicBool::new(false),
         engine: engine.clone(),
     });
@@ -269,8 +271,8 @@ fn write(tasks: &Tasks, core: &Arc<Core>, writer: &Arc<Writer>, sweeper: &Arc<Sw
     });
 }
 
-/// Takes no readings while the writer is days behind. It begins open, so that a process that comes back after days has
-/// the time to write what it left.
+/// Grants hubs less credit the further the writer is behind, and takes no readings while it is days behind. It begins
+/// open, so that a process that comes back after days has the time to write what it left.
 async fn watch_backlog(
     trimmer: &Trimmer,
     core: &Core,
@@ -280,16 +282,16 @@ async fn watch_backlog(
         tokio::time::sleep(LOOK_EVERY).await;
         loop {
             let at = *passed.borrow();
-            if !trimmer.is_too_far_behind(at).await? {
+            let behind = trimmer.behind(at).await?;
+            core.credit.store(window::credit(behind), Ordering::Relaxed);
+            let closed = behind > TOO_OLD;
+            if core.closed.swap(closed, Ordering::Relaxed) != closed {
+                tracing::warn!(closed, "whether readings are taken depends on the writer");
+            }
+            if behind < window::KEEPS_UP {
                 break;
             }
-            if !core.closed.swap(true, Ordering::Relaxed) {
-                tracing::warn!("readings are not taken: the writer is days behind");
-            }
             tokio::time::sleep(LOOK_AGAIN).await;
-        }
-        if core.closed.swap(false, Ordering::Relaxed) {
-            tracing::warn!("readings are taken again");
         }
     }
 }

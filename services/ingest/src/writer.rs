@@ -28,7 +28,7 @@ use crate::latest::{LatestError, Pending};
 use crate::live::Live;
 use crate::resume::{self, CHECKPOINTS, Fresh, Key, WRITER};
 pub(crate) use open::{Opener, binding};
-pub(crate) use trim::{KEPT as FRAMES_STAY, Trimmer};
+pub(crate) use trim::{KEPT as FRAMES_STAY, TOO_OLD, Trimmer};
 
 /// Messages handled together.
 const TOGETHER: usize = 64;

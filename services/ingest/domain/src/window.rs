@@ -1,11 +1,28 @@
 //! How far a stream of batches is stored: every sequence up to `through`, and some beyond it inside the credit window.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 /// How many batches beyond `durable_through` a hub may have under way on one stream.
 pub const CREDIT: u32 = 256;
+/// While the oldest unwritten batch is younger than this, the writer keeps up: hubs have all their credit.
+pub const KEEPS_UP: Duration = Duration::from_secs(10);
 /// The most streams of one hub at a time.
 pub const MAX_STREAMS: usize = 16;
+
+/// How many batches beyond `durable_through` are granted while the oldest unwritten batch is that old: half for each
+/// time that the age has doubled since [`KEEPS_UP`], and never none, because only an ack tells of more. A hub that sends
+/// what it has just measured does not notice; one that sends days at once waits for its acks.
+#[must_use]
+pub const fn credit(behind: Duration) -> u32 {
+    let doubled = behind.as_secs() / KEEPS_UP.as_secs();
+    let halved = match doubled.checked_ilog2() {
+        Some(times) if times < u32::BITS => CREDIT >> times,
+        Some(_) => 0,
+        None => CREDIT,
+    };
+    if halved == 0 { 1 } else { halved }
+}
 
 /// What to do with a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,6 +149,17 @@ mod tests {
             prop_assert!((1..=window.through()).all(|it| stored.contains(&it)));
             prop_assert!(window.beyond().count() <= 256);
         }
+    }
+
+    #[test]
+    fn credit_shrinks_with_the_age_of_the_backlog_and_never_ends() {
+        let of = |seconds| credit(Duration::from_secs(seconds));
+        assert_eq!([0, 9, 10, 19].map(of), [CREDIT; 4]);
+        assert_eq!(
+            [20, 39, 40, 160, 640, 2_560].map(of),
+            [128, 128, 64, 16, 4, 1]
+        );
+        assert_eq!([2_561, 3 * 86_400, u64::MAX].map(of), [1; 3]);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use hearth_api::ingest::v1::{Ack, RefusedReading};
-use hearth_ingest_domain::window::{CREDIT, Verdict, Window};
+use hearth_ingest_domain::window::{Verdict, Window};
 use hearth_kernel::HubStreamId;
 
 use super::refusal;
@@ -121,8 +121,8 @@ impl Lane {
         self.under_way.is_empty()
     }
 
-    /// The next ack, if there is something to say.
-    pub(super) fn ack(&mut self, stream: HubStreamId) -> Option<Ack> {
+    /// The next ack, if there is something to say, with the credit that is granted now.
+    pub(super) fn ack(&mut self, stream: HubStreamId, credit: u32) -> Option<Ack> {
         if !std::mem::take(&mut self.due) {
             return None;
         }
@@ -144,7 +144,7 @@ impl Lane {
         Some(Ack {
             stream_id: Bytes::copy_from_slice(stream.as_bytes()),
             durable_through: through,
-            credit: CREDIT,
+            credit,
             refused: all[..listed].iter().map(to_wire).collect(),
             refused_more: u32::try_from(more).unwrap_or(u32::MAX),
         })
@@ -172,7 +172,7 @@ mod tests {
         lane.drop_unsettled();
         // The append that was under way succeeds after all, before the hub sends the batch again.
         lane.stored(1);
-        let ack = lane.ack(STREAM).unwrap();
+        let ack = lane.ack(STREAM, 1).unwrap();
         assert_eq!((ack.durable_through, ack.refused.len()), (1, 2));
     }
 
@@ -185,7 +185,7 @@ mod tests {
         lane.judge(1);
         lane.refuse(1, Vec::new());
         lane.stored(1);
-        assert_eq!(lane.ack(STREAM).unwrap().refused, []);
+        assert_eq!(lane.ack(STREAM, 1).unwrap().refused, []);
     }
 
     #[test]
@@ -195,12 +195,12 @@ mod tests {
             lane.judge(sequence);
             lane.refuse(sequence, refused(16_384));
             lane.stored(sequence);
-            lane.ack(STREAM);
+            lane.ack(STREAM, 1);
         }
         assert!(lane.listed() <= LISTED, "{} are kept", lane.listed());
         lane.judge(1);
         lane.stored(1);
-        let ack = lane.ack(STREAM).unwrap();
+        let ack = lane.ack(STREAM, 1).unwrap();
         assert_eq!((ack.durable_through, ack.refused.len()), (256, LISTED));
         assert_eq!(ack.refused[0].sequence, 2, "the oldest are listed");
         assert_eq!(ack.refused_more as usize, 255 * 16_384 - LISTED);

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,7 +13,7 @@ use hearth_api::ingest::v1::{
     Challenge as WireChallenge, Hello, IngestRequest, Limits, StreamPosition, Welcome,
     ingest_request,
 };
-use hearth_ingest_domain::window::{CREDIT, MAX_STREAMS, Window};
+use hearth_ingest_domain::window::{MAX_STREAMS, Window};
 use hearth_kernel::{ClaimId, Failure, HubId, HubStreamId, Reason};
 use hearth_ports::Read;
 use hearth_rpc::inbound;
@@ -143,7 +144,7 @@ fn welcome(core: &Core, windows: &BTreeMap<HubStreamId, Window>) -> Welcome {
     };
     Welcome {
         positions: windows.iter().map(position).collect(),
-        credit: CREDIT,
+        credit: core.credit.load(Ordering::Relaxed),
         limits: Some(Limits {
             max_batch_bytes: MAX_BATCH_BYTES,
             max_readings: MAX_READINGS,

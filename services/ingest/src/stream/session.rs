@@ -241,9 +241,10 @@ impl Session {
 
     /// The acks that are due.
     pub(super) fn acks(&mut self) -> Vec<Ack> {
+        let credit = self.core.credit.load(Ordering::Relaxed);
         let lanes = self.lanes.iter_mut();
         lanes
-            .filter_map(|(stream, lane)| lane.ack(*stream))
+            .filter_map(|(stream, lane)| lane.ack(*stream, credit))
             .collect()
     }
 }

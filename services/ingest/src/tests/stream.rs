@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use hearth_api::ingest::v1::{ingest_response, reading};
 use hearth_ingest_domain::claim;
+use hearth_ingest_domain::window::CREDIT;
 use hearth_kernel::{Capability, HubStreamId, Reason};
 use hearth_rpc::failure_of;
 
@@ -30,6 +31,24 @@ async fn what_is_acked_is_there_after_a_crash() {
     let values: Vec<_> = found.into_iter().map(|it| it.1).collect();
     let expected: Vec<_> = (1..=20).map(|n| Observed::Number(f64::from(n))).collect();
     assert_eq!(values, expected);
+}
+
+#[tokio::test]
+async fn less_credit_is_told_by_the_next_ack_and_takes_back_none_that_was_used() {
+    let world = World::new().await;
+    let hub = world.hub(1).await;
+    let mut line = world.connect(&hub).await.unwrap();
+    assert_eq!(line.welcome.credit, CREDIT);
+    let granted = &world.running.app.core.credit;
+    granted.store(2, std::sync::atomic::Ordering::Relaxed);
+    // Sent by the credit of before.
+    for sequence in 1..=u64::from(CREDIT) {
+        line.send(hub.batch(sequence, vec![])).await;
+    }
+    line.acked(u64::from(CREDIT)).await;
+    assert!(line.acks.iter().all(|ack| ack.credit == 2));
+    assert_eq!(line.refused(), []);
+    assert_eq!(world.connect(&hub).await.unwrap().welcome.credit, 2);
 }
 
 #[tokio::test]

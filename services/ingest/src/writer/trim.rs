@@ -11,8 +11,8 @@ use crate::resume::{WRITER, checkpoint};
 const RULES: &str = "notifications.rules";
 /// How long frames stay.
 pub(crate) const KEPT: Duration = Duration::from_secs(7 * 86_400);
-/// When the oldest unwritten frame is this old, no more is taken.
-const TOO_OLD: Duration = Duration::from_secs(3 * 86_400);
+/// When the oldest unwritten frame is older than this, no more is taken: what is acked must not age out.
+pub(crate) const TOO_OLD: Duration = Duration::from_secs(3 * 86_400);
 /// Messages per page.
 const PAGE: usize = 256;
 
@@ -58,17 +58,49 @@ impl Trimmer {
         }
     }
 
-    /// Whether the writer is so far behind that nothing more may be taken: what is acked must not age out.
+    /// How old the oldest frame is that the writer has not written; nothing when it has written all.
     ///
     /// # Errors
     /// When a store does not answer.
-    pub(crate) async fn is_too_far_behind(&self, passed: Position) -> Result<bool, StoreError> {
+    pub(crate) async fn behind(&self, passed: Position) -> Result<Duration, StoreError> {
         // What this process's writer has written and not marked yet is written.
         let written = checkpoint(&*self.documents, WRITER).await?.max(passed);
         let oldest = self.log.page(Stream::TELEMETRY, written, 1).await?;
-        let limit = self.clock.now().minus(TOO_OLD);
+        let now = self.clock.now();
         Ok(oldest
             .first()
-            .is_some_and(|message| message.recorded_at < limit))
+            .map_or(Duration::ZERO, |message| now.since(message.recorded_at)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use hearth_backend_memory::Memory;
+    use hearth_kernel::Timestamp;
+    use hearth_ports::{Expected, ManualClock, Subject};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_backlog_is_as_old_as_its_oldest_frame() {
+        let clock = ManualClock::new(Timestamp::from_seconds(1_000_000));
+        let memory = Memory::new(Arc::new(clock.clone()));
+        let trimmer = Trimmer {
+            log: Arc::clone(&memory.log) as _,
+            documents: Arc::clone(&memory.documents) as _,
+            clock: Arc::new(clock.clone()),
+        };
+        let behind = async |passed| trimmer.behind(passed).await.unwrap().as_secs();
+        assert_eq!(behind(Position::START).await, 0);
+        for _ in 0..2 {
+            let subject = Subject::telemetry(0);
+            let frame = memory.log.append(&subject, Expected::Any, Bytes::new());
+            frame.await.unwrap();
+            clock.advance(Duration::from_secs(25));
+        }
+        assert_eq!(behind(Position::START).await, 50);
+        let head = memory.log.head(Stream::TELEMETRY).await.unwrap().unwrap();
+        assert_eq!(behind(head).await, 0);
     }
 }
