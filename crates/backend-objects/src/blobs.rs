@@ -34,6 +34,8 @@ const AT_ONCE: usize = 32;
 const TRIES: u32 = 4;
 /// The wait before the second try, doubled before each later one, and shortened by chance to as little as half.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
+/// How long the proof at the start may take: some thirty small requests, the first of them on cold folders.
+const PROOF_WITHIN: Duration = Duration::from_secs(60);
 /// Keys that are asked for at once.
 const PAGE: usize = 1000;
 
@@ -109,9 +111,7 @@ impl S3Blobs {
         }
         let proof = probe::prove(&blobs.store, &blobs.names);
         let late = |_| OpenError::Unavailable(too_late());
-        let versions = timeout(blobs.within.transfer, proof)
-            .await
-            .map_err(late)??;
+        let versions = timeout(PROOF_WITHIN, proof).await.map_err(late)??;
         if versions && !allowed(Keeping::Versioning) {
             return Err(OpenError::Keeps(Keeping::Versioning));
         }
@@ -139,6 +139,9 @@ impl S3Blobs {
             })
             .await
             .map_err(OpenError::Unavailable)?;
+        if matches!(&answer, Err(refusal) if refusal.code == "NoSuchBucket") {
+            return Err(OpenError::NoBucket);
+        }
         match keeping.verdict(answer.as_deref()) {
             Verdict::Off => Ok(()),
             Verdict::NotOffered => {

@@ -79,6 +79,9 @@ pub enum OpenError {
     /// The client cannot be made of these settings.
     #[error("the client of the bucket cannot be made")]
     Client(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// There is no bucket of that name.
+    #[error("there is no such bucket; it is never made by itself")]
+    NoBucket,
     /// The bucket keeps what is deleted, and that is not allowed by name.
     #[error(
         "the bucket has {0}, which keeps what is deleted; turn it off, or allow it by that name"

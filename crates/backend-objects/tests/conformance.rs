@@ -20,7 +20,8 @@ async fn open(bucket: Bucket) -> Arc<dyn Blobs> {
 }
 
 async fn blobs() -> Instance<dyn Blobs> {
-    let endpoint = store::shared().endpoint();
+    let server = tokio::task::spawn_blocking(store::shared).await;
+    let endpoint = server.expect("a store").endpoint();
     store::make(&endpoint, BUCKET).await;
     let bucket = store::bucket(endpoint, BUCKET);
     Instance::new(open(bucket.clone()).await).reopened_by(move || open(bucket.clone()))

@@ -9,19 +9,13 @@ use http::Method;
 use object_store::aws::{AwsAuthorizer, AwsCredential};
 use object_store::client::{HttpClient, HttpRequestBody};
 
-/// Starts a store, and makes no bucket. Blocks, so it gets a thread of its own.
-pub(crate) fn start() -> SeaweedFs {
-    let started = std::thread::spawn(|| {
-        let cache = Cache::of_user().expect("a cache");
-        SeaweedFs::start(&cache).expect("SeaweedFS")
-    });
-    started.join().expect("a store")
-}
-
-/// The store that the cases of one program share.
+/// The store that the cases of one program share. The first call starts it, and blocks meanwhile.
 pub(crate) fn shared() -> &'static SeaweedFs {
     static STORE: OnceLock<SeaweedFs> = OnceLock::new();
-    STORE.get_or_init(start)
+    STORE.get_or_init(|| {
+        let cache = Cache::of_user().expect("a cache");
+        SeaweedFs::start(&cache).expect("SeaweedFS")
+    })
 }
 
 /// A bucket's settings at an address, under a prefix that nobody else has.
