@@ -3,17 +3,12 @@
 
 #![no_main]
 
-use hearth_readings::{Level, Limits, Rollup};
 use libfuzzer_sys::fuzz_target;
 
+#[path = "../targets.rs"]
+#[expect(dead_code, reason = "the other targets are other programs")]
+mod targets;
+
 fuzz_target!(|bytes: &[u8]| {
-    let Ok(rollup) = Rollup::decode(bytes) else {
-        return;
-    };
-    assert!(rollup.len() <= Limits::ROLLUP.max_rows);
-    if let Ok(again) = rollup.encode() {
-        assert_eq!(Rollup::decode(&again).expect("own bytes decode"), rollup);
-    }
-    let coarse = rollup.coarsen(Level::Day);
-    assert!(coarse.len() <= Limits::ROLLUP.max_rows);
+    targets::rollup(bytes);
 });

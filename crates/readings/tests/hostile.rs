@@ -1,17 +1,18 @@
 //! Hostile bytes: whatever they are, decoding returns, and what it accepts encodes again.
 //!
-//! The same properties as the fuzz targets, over generated and mutated bytes, so that they hold in
-//! every test run and not only where a fuzzer runs.
+//! The functions of the fuzz targets themselves, over generated and mutated bytes, so that they run with
+//! every test run and not only where a fuzzer does.
 
 #![expect(
     clippy::unwrap_used,
     reason = "a test that cannot prepare its input fails"
 )]
 
-use hearth_readings::{
-    Chunk, DayRollups, Level, Limits, Marks, Point, Rollup, Row, Segment, SegmentBuilder, Value,
-};
+use hearth_readings::{Chunk, Level, Marks, Point, Rollup, Row, Segment, SegmentBuilder, Value};
 use proptest::prelude::*;
+
+#[path = "../../../fuzz/targets.rs"]
+mod targets;
 
 /// A small generator with a fixed seed: the mutations are the same in every run.
 struct Random(u64);
@@ -33,49 +34,10 @@ impl Random {
     }
 }
 
-fn check_segment(bytes: &[u8]) -> bool {
-    let Ok(segment) = Segment::decode(bytes) else {
-        return false;
-    };
-    assert!(segment.len() <= Limits::SEGMENT.max_rows);
-    assert_eq!(segment.rows().count(), segment.len());
-    assert!(Segment::new(segment.columns().clone()).is_ok());
-    if let Ok(again) = segment.encode() {
-        assert!(Segment::decode(&again).unwrap().rows().eq(segment.rows()));
-    }
-    true
-}
-
-fn check_chunk(bytes: &[u8]) -> bool {
-    let Ok(chunk) = Chunk::decode(bytes) else {
-        return false;
-    };
-    assert!(chunk.len() <= Limits::CHUNK.max_rows);
-    assert_eq!(chunk.points().count(), chunk.len());
-    if let Ok(again) = chunk.encode() {
-        assert_eq!(Chunk::decode(&again).unwrap(), chunk);
-    }
-    let rollups = DayRollups::of_points(chunk.points());
-    check_rollup(&rollups.day.encode().unwrap());
-    true
-}
-
-fn check_rollup(bytes: &[u8]) -> bool {
-    let Ok(rollup) = Rollup::decode(bytes) else {
-        return false;
-    };
-    assert!(rollup.len() <= Limits::ROLLUP.max_rows);
-    if let Ok(again) = rollup.encode() {
-        assert_eq!(Rollup::decode(&again).unwrap(), rollup);
-    }
-    let _ = rollup.coarsen(Level::Day);
-    true
-}
-
 fn check_all(bytes: &[u8]) {
-    check_segment(bytes);
-    check_chunk(bytes);
-    check_rollup(bytes);
+    targets::segment(bytes);
+    targets::chunk(bytes);
+    targets::rollup(bytes);
 }
 
 fn value(kind: usize, row: usize) -> Value<'static> {
@@ -169,11 +131,12 @@ fn mutated_encodings_are_refused_or_mean_something() {
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
     let mut accepted = 0usize;
     for seed in &seeds() {
-        assert!(check_segment(seed) || check_chunk(seed) || check_rollup(seed));
+        assert!(targets::segment(seed) || targets::chunk(seed) || targets::rollup(seed));
         for _ in 0..400 {
             let bytes = mutate(seed, &mut random);
-            accepted +=
-                usize::from(check_segment(&bytes) || check_chunk(&bytes) || check_rollup(&bytes));
+            accepted += usize::from(
+                targets::segment(&bytes) || targets::chunk(&bytes) || targets::rollup(&bytes),
+            );
         }
     }
     // Else the mutations only ever reach the first byte.
