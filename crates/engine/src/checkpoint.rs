@@ -31,4 +31,4 @@ pub use write::{CheckpointError, Checkpoints, Newest};
 /// The kind of the subject that holds the heads.
 pub const KIND: &str = "checkpoint";
 /// The table of the leaves.
-const TABLE: Table = Table("engine_checkpoints");
+const TABLE: Table = Table("engine_leaves");

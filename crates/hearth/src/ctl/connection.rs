@@ -74,7 +74,6 @@ impl ConnectionArgs {
         let file = Arc::new(SessionFile::new(path, server.clone()));
         let client = AppClient::new(&options, Arc::clone(&file) as _);
         let client = client.map_err(|error| match &error {
-            ConnectError::NoAuthority => Exit::usage(format!("{error}: name it with --ca FILE")),
             ConnectError::Session(_) => {
                 Exit::usage(format!("{}: {}", file.path().display(), Chain(&error)))
             }

@@ -459,7 +459,7 @@ async fn a_signature_that_is_not_the_services_is_named_and_stays_to_be_seen() {
 async fn leaves_that_were_taken_out_are_named_and_those_of_a_crash_are_not_missed() {
     let house = House::furnished().await;
     let open = house.open().await;
-    let table = Table("engine_checkpoints");
+    let table = Table("engine_leaves");
     // Leaves of a checkpoint that never came to its head.
     let (partition, stray) = (
         b"accounts.00000000000000000003",
