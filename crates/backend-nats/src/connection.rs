@@ -29,6 +29,9 @@ const OUTGOING: usize = 1024;
 const IN_FLIGHT: usize = 256;
 /// How long a call waits for a connection that is down before it gives up: callers know better what to do meanwhile.
 const WAIT_FOR_CONNECTION: Duration = Duration::from_secs(2);
+/// How long a stream may be without a leader before calls fail.
+const WAIT_FOR_LEADER: Duration = Duration::from_secs(3);
+const ASK_AGAIN: Duration = Duration::from_millis(50);
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 /// A server that says nothing for two of these is taken for lost.
 const PING: Duration = Duration::from_secs(3);
@@ -45,8 +48,11 @@ struct Link {
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Unanswered {
-    /// The question was not sent, or nobody took it.
-    #[error("nobody took the request: {0}")]
+    /// Nobody listens to such questions now.
+    #[error("nobody is there to answer")]
+    NobodyThere,
+    /// The question was not sent.
+    #[error("the request was not sent: {0}")]
     NotTaken(String),
     /// It was sent, and what became of it is not known.
     #[error("no answer: {0}")]
@@ -62,7 +68,7 @@ impl Unanswered {
     /// As a failed write that must not be doubled.
     pub(crate) fn of_write(self) -> StoreError {
         match self {
-            Self::NotTaken(_) => StoreError::Retryable(Arc::new(self)),
+            Self::NobodyThere | Self::NotTaken(_) => StoreError::Retryable(Arc::new(self)),
             Self::Lost(_) => StoreError::Unknown(Arc::new(self)),
         }
     }
@@ -139,7 +145,8 @@ impl Connection {
         Ok((link, lost))
     }
 
-    /// Asks, and waits for the one answer until then at most.
+    /// Asks, and waits for the one answer until then at most. Where nobody is there to take the question (a stream's
+    /// leader has gone, the next one is not chosen yet) it is asked again for a moment: nothing happened.
     pub(crate) async fn ask(
         &self,
         subject: String,
@@ -147,13 +154,33 @@ impl Connection {
         payload: Bytes,
         until: Instant,
     ) -> Result<Message, Unanswered> {
-        let (mut link, lost) = self.up(until).await?;
-        let mut request = Request::new().payload(payload).timeout(None);
-        if let Some(headers) = headers {
-            request = request.headers(headers);
+        let patience = until.min(Instant::now() + WAIT_FOR_LEADER);
+        loop {
+            let answer = self.ask_once(&subject, headers.as_ref(), &payload, until);
+            match answer.await {
+                Err(Unanswered::NobodyThere) if Instant::now() < patience => {
+                    tokio::time::sleep(ASK_AGAIN).await;
+                }
+                answer => return answer,
+            }
         }
+    }
+
+    async fn ask_once(
+        &self,
+        subject: &str,
+        headers: Option<&HeaderMap>,
+        payload: &Bytes,
+        until: Instant,
+    ) -> Result<Message, Unanswered> {
+        let (mut link, lost) = self.up(until).await?;
+        let mut request = Request::new().payload(payload.clone()).timeout(None);
+        if let Some(headers) = headers {
+            request = request.headers(headers.clone());
+        }
+        let asked = self.client.send_request(subject.to_owned(), request);
         let answer = tokio::select! {
-            answer = timeout_at(until, self.client.send_request(subject, request)) => answer,
+            answer = timeout_at(until, asked) => answer,
             _ = link.wait_for(|link| link.lost != lost) => {
                 return Err(Unanswered::Lost("the connection was lost".to_owned()));
             }
@@ -161,9 +188,10 @@ impl Connection {
         match answer {
             Ok(Ok(message)) => Ok(message),
             Ok(Err(error)) => Err(match error.kind() {
-                RequestErrorKind::NoResponders
-                | RequestErrorKind::InvalidSubject
-                | RequestErrorKind::MaxPayloadExceeded => Unanswered::NotTaken(error.to_string()),
+                RequestErrorKind::NoResponders => Unanswered::NobodyThere,
+                RequestErrorKind::InvalidSubject | RequestErrorKind::MaxPayloadExceeded => {
+                    Unanswered::NotTaken(error.to_string())
+                }
                 _ => Unanswered::Lost(error.to_string()),
             }),
             Err(_) => Err(Unanswered::Lost("the deadline is over".to_owned())),

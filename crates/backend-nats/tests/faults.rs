@@ -277,7 +277,8 @@ async fn an_append_whose_answer_never_comes_is_unknown_and_landed_once() {
         .await
         .expect("a delay");
     let expected = Expected::Subject(Some(first));
-    let append = log.append(&evt(1), expected, Bytes::from("second"));
+    let subject = evt(1);
+    let append = log.append(&subject, expected, Bytes::from("second"));
     let answer = timeout(PATIENCE, append)
         .await
         .expect("an end by its own deadline");
