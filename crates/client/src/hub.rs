@@ -1,8 +1,8 @@
 //! What a hub does with Hearth: keep readings until they are durable, and send them, over any number of connections.
 //!
-//! Readings wait in a bounded buffer in memory. They leave it when the server says that they survive the loss of power,
+//! Readings wait in a bounded buffer in memory, and on disk if it is opened with a folder. They leave it when the server says that they survive the loss of power,
 //! and not before; after a lost connection or a pause they are sent again, which stores them once. It asks no clock but
-//! tokio's, spawns nothing (whoever uses it runs [`HubClient::run`]) and knows no file.
+//! tokio's and starts no task (whoever uses it runs [`HubClient::run`]); `spool` alone knows files.
 //!
 //! **Invariant:** the buffer's own knowledge of what is durable outranks the server's: a server that knows less (it was
 //! restored from a backup, say) gets what is left under a new stream.
@@ -10,12 +10,15 @@
 mod buffer;
 mod columns;
 mod line;
+mod spool;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use hearth_api::ingest::v1::Columns;
 use hearth_kernel::{Capability, ClaimId, DeviceId, HubId, HubStreamId, Reason, Secret, Timestamp};
 use hearth_rpc::failure_of;
 use ring::digest::{SHA256, digest};
@@ -26,6 +29,8 @@ use tonic::transport::Channel;
 
 use buffer::Buffer;
 use line::Transport;
+use spool::Spool;
+pub use spool::SpoolError;
 
 /// The first and the longest wait before a connection is tried again.
 const RECONNECT: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(30));
@@ -159,6 +164,12 @@ pub enum HubError {
     /// Readings that are in no batch: too many, or a text that is too long.
     #[error("a batch takes at most 16,384 readings and 1 mib")]
     TooLarge,
+    /// The spool holds as many batches as it may.
+    #[error("the spool is full")]
+    Full,
+    /// The spool cannot be used.
+    #[error("the spool cannot be used")]
+    Spool(#[from] SpoolError),
     /// A reading that is in no batch: its time is further from that of the reading before it than a batch can say.
     #[error("the times of reading {index} and of the one before it are too far apart")]
     Apart {
@@ -183,6 +194,32 @@ struct Inner {
     key: HubKey,
     options: HubOptions,
     buffer: Buffer,
+    /// Where batches are on disk, if they are. Locked before the buffer.
+    spool: Option<Mutex<Spool>>,
+}
+
+impl Inner {
+    /// Sends what is left in another stream from now on.
+    fn restream(&self, stream: HubStreamId) -> Result<(), HubError> {
+        let Some(spool) = &self.spool else {
+            self.buffer.restream(stream);
+            return Ok(());
+        };
+        let mut spool = spool.lock().unwrap_or_else(PoisonError::into_inner);
+        spool.restream(stream, self.buffer.settled())?;
+        self.buffer.restream(stream);
+        Ok(())
+    }
+
+    /// Puts a batch on the disk and then into the buffer.
+    fn spool(&self, spool: &Mutex<Spool>, columns: Columns) -> Result<u64, HubError> {
+        let mut spool = spool.lock().unwrap_or_else(PoisonError::into_inner);
+        if !self.buffer.has_room() {
+            return Err(HubError::Full);
+        }
+        spool.append(&columns, self.buffer.settled())?;
+        Ok(self.buffer.add(columns))
+    }
 }
 
 impl std::fmt::Debug for HubClient {
@@ -203,17 +240,49 @@ impl HubClient {
                 key,
                 options,
                 buffer,
+                spool: None,
             }),
         })
     }
 
-    /// Puts readings into the buffer as one batch; waits while it is full. Answers the batch's number:
+    /// A hub whose batches wait on disk, in a folder of their own: what [`Self::send`] has answered survives the loss of
+    /// power. They are in memory as well, so [`HubOptions::buffer`] bounds both. Reads what is there; call it at start.
+    ///
+    /// # Errors
+    /// `Spool` when the folder cannot be used, is another process's, or belongs to another claim; `Key`.
+    pub fn open(key: HubKey, options: HubOptions, folder: &Path) -> Result<Self, HubError> {
+        let (spool, found) = Spool::open(folder, options.claim, random_stream()?)?;
+        let buffer = Buffer::of(found, options.buffer);
+        Ok(Self {
+            inner: Arc::new(Inner {
+                key,
+                options,
+                buffer,
+                spool: Some(Mutex::new(spool)),
+            }),
+        })
+    }
+
+    /// Puts readings into the buffer as one batch. Without a spool it waits while the buffer is full; with one the batch is
+    /// on the disk when this answers, and a full spool is an error. Answers the batch's number:
     /// 1 for the first, then one more for each.
     ///
     /// # Errors
-    /// `TooLarge`, `Apart`, `Misfit`: the server would refuse the batch as a whole. Nothing of it is in the buffer.
+    /// `TooLarge`, `Apart`, `Misfit`: the server would refuse the batch as a whole. `Full`,
+    /// `Spool`: it is not on the disk. Nothing of it is in the buffer.
     pub async fn send(&self, readings: &[Reading]) -> Result<u64, HubError> {
         let columns = columns::of(readings)?;
+        if self.inner.spool.is_some() {
+            let inner = Arc::clone(&self.inner);
+            // It goes on when nobody waits for it any more: disk and buffer must not come apart.
+            let written = tokio::task::spawn_blocking(move || match &inner.spool {
+                Some(spool) => inner.spool(spool, columns),
+                None => Err(HubError::Spool(SpoolError::Failed)),
+            });
+            return written
+                .await
+                .unwrap_or(Err(HubError::Spool(SpoolError::Failed)));
+        }
         Ok(self.inner.buffer.push(columns).await)
     }
 

@@ -9,6 +9,7 @@ use hearth_kernel::{HubStreamId, Reason};
 use tokio::sync::watch;
 
 use super::Refused;
+use super::spool::Found;
 
 /// Refusals that are remembered.
 const MOST_REFUSED: usize = 1_024;
@@ -67,6 +68,42 @@ impl Buffer {
 
     fn tell(&self) {
         self.changed.send_modify(|count| *count += 1);
+    }
+
+    /// A buffer with what a spool holds.
+    pub(super) fn of(found: Found, most: usize) -> Self {
+        let buffer = Self::new(found.stream, most);
+        {
+            let mut state = buffer.lock();
+            state.before = found.before;
+            state.durable = found.first.saturating_sub(found.before + 1);
+            state.batches = found.batches.into();
+            // Which of them were sent, nobody knows any more.
+            state.sent = state.durable + u64::try_from(state.batches.len()).unwrap_or(0);
+        }
+        buffer
+    }
+
+    /// The number up to which every batch is durable.
+    pub(super) fn settled(&self) -> u64 {
+        let state = self.lock();
+        state.before + state.durable
+    }
+
+    /// Whether it takes another batch.
+    pub(super) fn has_room(&self) -> bool {
+        self.len() < self.most
+    }
+
+    /// Adds a batch for which there is room.
+    pub(super) fn add(&self, columns: Columns) -> u64 {
+        let mut state = self.lock();
+        state.batches.push_back(columns);
+        let waiting = u64::try_from(state.batches.len()).unwrap_or(0);
+        let number = state.before + state.durable + waiting;
+        drop(state);
+        self.tell();
+        number
     }
 
     /// Hears of every change from now on.

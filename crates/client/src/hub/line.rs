@@ -210,8 +210,7 @@ async fn open<C: Transport>(
 /// Sends what is left under another stream from now on.
 fn restream(hub: &Inner) -> Result<(), LineError> {
     let stream = random_stream().map_err(LineError::Hub)?;
-    hub.buffer.restream(stream);
-    Ok(())
+    hub.restream(stream).map_err(LineError::Hub)
 }
 
 fn hello(hub: &Inner, challenge: Challenge) -> Result<Hello, LineError> {

@@ -1,6 +1,7 @@
 //! The buffer and the columns; the connection is tested against the real server by the ingest service and the demo.
 
 mod line;
+mod spool;
 
 use hearth_api::ingest::v1::Ack;
 use hearth_kernel::{Capability, DeviceId, HubStreamId, Timestamp};
