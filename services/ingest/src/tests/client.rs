@@ -104,3 +104,41 @@ async fn everything_that_was_sent_is_stored_once() {
     assert_eq!(world.raw(METER, Capability::PLUG_POWER).await.len(), 2_000);
     second.stop(Duration::from_secs(5)).await;
 }
+
+#[tokio::test]
+async fn what_a_spool_holds_is_stored_though_hub_and_server_die() {
+    let world = World::new().await;
+    let (key, kept) = HubKey::generate().unwrap();
+    let claim = claimed(&world, &key).await;
+    let folder = tempfile::tempdir().unwrap();
+    let open = |key| {
+        let options = HubOptions {
+            audience: AUDIENCE.into(),
+            claim,
+            buffer: 100,
+        };
+        HubClient::open(key, options, folder.path()).unwrap()
+    };
+    let hub = open(key);
+    let first = Tasks::new();
+    let address = serve(&world, &first).await;
+    run(&hub, address, &first);
+    for n in 0..20 {
+        hub.send(&readings(n * 50)).await.unwrap();
+    }
+    first.stop(Duration::from_secs(5)).await;
+    drop(hub);
+    let world = world.crash().await;
+    let hub = open(HubKey::from_pkcs8(&kept).unwrap());
+    let second = Tasks::new();
+    let address = serve(&world, &second).await;
+    run(&hub, address, &second);
+    for n in 20..40 {
+        assert_eq!(hub.send(&readings(n * 50)).await.unwrap(), n as u64 + 1);
+    }
+    tokio::time::timeout(Duration::from_secs(20), hub.drained())
+        .await
+        .unwrap();
+    assert_eq!(world.raw(METER, Capability::PLUG_POWER).await.len(), 2_000);
+    second.stop(Duration::from_secs(5)).await;
+}
