@@ -57,7 +57,9 @@ pub struct Bucket {
     pub name: String,
     /// What all keys of this service begin with inside the bucket: of the form of a key, at most 128 bytes.
     pub prefix: String,
-    /// Who asks.
+    /// Who asks. Needs, as AWS calls it, on the bucket: `ListBucket` (without it what is not there is answered 403),
+    /// `GetBucketVersioning`, `GetBucketObjectLockConfiguration`, `GetReplicationConfiguration`; and below the prefix:
+    /// `PutObject`, `GetObject`, `DeleteObject`. Nothing that could turn versions on.
     pub credentials: Credentials,
     /// Certificates in PEM that alone are trusted; without them those of the machine are.
     pub roots: Option<Vec<u8>>,

@@ -24,3 +24,8 @@ mod wire;
 pub use blobs::{MAX_BLOB_BYTES, S3Blobs};
 pub use bucket::{Bucket, Credentials, Deadlines, OpenError};
 pub use keeping::Keeping;
+
+#[cfg(test)]
+mod fake;
+#[cfg(test)]
+mod tests;
