@@ -377,6 +377,8 @@ impl Play {
         Ok(vec![
             format!("grpcurl -plaintext {address} list"),
             format!("TOKEN={token}"),
+            "# It is good for five minutes. Another one, with the password:".to_owned(),
+            self.bojan.line_to_sign_in(address)?,
             call("accounts.v1.HomesService/GetHome", &of_home),
             call("ingest.v1.DevicesService/ListDevices", &of_home),
             call("ingest.v1.ReadingsService/QueryReadings", &query),

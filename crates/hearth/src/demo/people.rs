@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use hearth_api::accounts::v1::accounts_service_client::AccountsServiceClient;
 use hearth_api::accounts::v1::homes_service_client::HomesServiceClient;
 use hearth_api::accounts::v1::{
@@ -209,6 +211,27 @@ impl Person {
         *self.tokens.lock().await = answer.tokens.context("tokens")?;
         self.saw(answer.token);
         Ok(())
+    }
+
+    /// A line for a shell that signs in anew and keeps the access token in `TOKEN`.
+    pub(super) fn line_to_sign_in(&self, address: impl std::fmt::Display) -> Result<String> {
+        let hash = digest(&SHA256, &self.secret);
+        let message = serde_json::json!({
+            "request_id": "ID",
+            "email": self.email,
+            "password": self.password,
+            "device_label": "a terminal",
+            "client_secret_hash": STANDARD.encode(hash),
+        });
+        // Each sign-in needs an id of its own, which the shell makes: 16 characters at least.
+        let message = serde_json::to_string(&message)?;
+        let message = message.replace("\"ID\"", "\"terminal-'$(date +%s)'\"");
+        let call = format!(
+            "grpcurl -plaintext -d '{message}' {address} hearth.accounts.v1.AccountsService/SignIn"
+        );
+        Ok(format!(
+            "TOKEN=$({call} | sed -n 's/.*\"accessToken\": \"\\(.*\\)\".*/\\1/p')"
+        ))
     }
 
     /// Remembers a change, so that later reads show it.
