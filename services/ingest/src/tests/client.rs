@@ -133,8 +133,8 @@ async fn what_a_spool_holds_is_stored_though_hub_and_server_die() {
     let second = Tasks::new();
     let address = serve(&world, &second).await;
     run(&hub, address, &second);
-    for n in 20..40 {
-        assert_eq!(hub.send(&readings(n * 50)).await.unwrap(), n as u64 + 1);
+    for (n, number) in (20..40).zip(21u64..) {
+        assert_eq!(hub.send(&readings(n * 50)).await.unwrap(), number);
     }
     tokio::time::timeout(Duration::from_secs(20), hub.drained())
         .await
