@@ -46,24 +46,41 @@ async fn open(bucket: Bucket) -> Arc<S3Blobs> {
     Arc::new(S3Blobs::open(bucket).await.expect("a bucket"))
 }
 
-/// Whether the object is there; it must be whole then.
+/// Whether the object is there; it must be whole then. Asked again while the store cannot tell: after a start it is
+/// ready for a while before it finds its volumes.
 async fn is_there(blobs: &S3Blobs, name: &str) -> bool {
-    match blobs.read(&key(name), 0..u64::MAX).await {
-        Ok(bytes) => {
-            assert!(bytes == bytes_of(name), "{name} is not whole");
-            true
+    let asking = async {
+        loop {
+            match blobs.read(&key(name), 0..u64::MAX).await {
+                Ok(bytes) => {
+                    assert!(bytes == bytes_of(name), "{name} is not whole");
+                    return true;
+                }
+                Err(StoreError::NotFound) => return false,
+                Err(StoreError::Retryable(_)) => {}
+                Err(error) => panic!("{name}: {error:?}"),
+            }
         }
-        Err(StoreError::NotFound) => false,
-        Err(error) => panic!("{name}: {error:?}"),
-    }
+    };
+    let asked = tokio::time::timeout(PATIENCE, asking).await;
+    asked.unwrap_or_else(|_| panic!("{name}: no answer"))
 }
 
 /// What a caller does about `Unknown`: creates the same again, and takes what is there for its own.
 async fn settle(blobs: &S3Blobs, name: &str) {
-    match blobs.create(&key(name), bytes_of(name)).await {
-        Ok(()) | Err(StoreError::Conflict) => {}
-        Err(error) => panic!("{name}: {error:?}"),
-    }
+    let creating = async {
+        loop {
+            match blobs.create(&key(name), bytes_of(name)).await {
+                Ok(()) | Err(StoreError::Conflict) => return,
+                Err(StoreError::Retryable(_) | StoreError::Unknown(_)) => {
+                    tokio::task::yield_now().await;
+                }
+                Err(error) => panic!("{name}: {error:?}"),
+            }
+        }
+    };
+    let created = tokio::time::timeout(PATIENCE, creating).await;
+    created.unwrap_or_else(|_| panic!("{name}: no answer"));
     assert!(is_there(blobs, name).await, "{name} is not there");
 }
 
@@ -124,6 +141,7 @@ async fn what_was_answered_survives_a_kill() {
     let (_alone, server) = alone().await;
     let blobs = open(store::bucket(server.endpoint(), BUCKET)).await;
     for round in ["first", "second", "third"] {
+        settle(&blobs, &format!("{round}/ready")).await;
         let answered = Arc::new(AtomicUsize::new(0));
         let writing = write_until_it_fails(&blobs, round, &answered);
         let killing = async {
