@@ -9,7 +9,7 @@ use hearth::{Installation, Ports};
 use hearth_backend_memory::MemoryOutbound;
 use hearth_backend_sqlite::Stores;
 use hearth_host::Config;
-use hearth_ports::{AdjustableClock, Clock, Outbound};
+use hearth_ports::{AdjustableClock, Clock, Log, Outbound};
 use tempfile::TempDir;
 use tonic::transport::{Channel, Endpoint};
 
@@ -27,8 +27,13 @@ pub struct Sandbox {
     pub mails: Arc<MemoryOutbound>,
     /// The configuration.
     pub config: Config,
+    /// What stands between the log and everything that uses it, at each start.
+    over_log: Option<OverLog>,
     folder: TempDir,
 }
+
+/// Puts something between the log and its users: faults, a count.
+pub type OverLog = Box<dyn Fn(Arc<dyn Log>) -> Arc<dyn Log> + Send + Sync>;
 
 impl Sandbox {
     /// A new installation that is ready.
@@ -38,6 +43,15 @@ impl Sandbox {
 
     /// A new installation with a changed configuration.
     pub async fn with(change: impl FnOnce(&mut Config)) -> Self {
+        Self::begun(change, None).await
+    }
+
+    /// A new installation whose log is reached through something.
+    pub async fn over_log(over_log: OverLog) -> Self {
+        Self::begun(|_| (), Some(over_log)).await
+    }
+
+    async fn begun(change: impl FnOnce(&mut Config), over_log: Option<OverLog>) -> Self {
         // RUST_LOG=info shows what the installation says; nothing otherwise.
         let filter = tracing_subscriber::EnvFilter::from_default_env();
         let _ = tracing_subscriber::fmt()
@@ -55,6 +69,7 @@ impl Sandbox {
             clock: AdjustableClock::default(),
             mails: Arc::default(),
             config,
+            over_log,
             folder: tempfile::tempdir().unwrap(),
         };
         sandbox.resume().await;
@@ -97,7 +112,10 @@ impl Sandbox {
             .unwrap_or_else(|e| panic!("{e}"));
         let stores = Arc::new(stores);
         let outbound: Arc<dyn Outbound> = Arc::clone(&self.mails) as _;
-        let ports = Ports::embedded(&stores, &folders, outbound, clock);
+        let mut ports = Ports::embedded(&stores, &folders, outbound, clock);
+        if let Some(over_log) = &self.over_log {
+            ports.log = over_log(ports.log);
+        }
         let started = Installation::start(ports, &self.config, self.folder.path()).await;
         let installation = started.unwrap_or_else(|exit| panic!("{exit}"));
         installation

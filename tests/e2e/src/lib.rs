@@ -13,3 +13,5 @@ pub mod coverage;
 pub mod cut;
 pub mod dynamic;
 pub mod random;
+pub mod stormy;
+pub mod views;

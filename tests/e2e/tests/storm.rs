@@ -6,6 +6,8 @@
 
 #![expect(
     clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
     reason = "test code: a failure here is the test's"
 )]
 
@@ -471,6 +473,7 @@ async fn until_watched(world: &World, expected: &Seen) {
     }
 }
 
+#[expect(clippy::cognitive_complexity, reason = "it is one story, in its order")]
 async fn one_storm(world: &mut World, random: &mut Random, number: usize) {
     let now = world.child.now().micros() / 1_000_000 * 1_000_000;
     let early = plans(random, now, &[0, 1, 2, 5, 27], 300);
