@@ -116,7 +116,8 @@ impl Cql {
     /// The documents, as one service sees them: tables named after no service are its own.
     ///
     /// # Errors
-    /// When the schema is older than needed, or the role may not use the service's table.
+    /// When the schema is older than needed, or the store does not answer. A role that may not use the service's table
+    /// is refused at the first use: the store looks at rights when a statement runs.
     pub async fn documents(
         &self,
         service: hearth_kernel::Service,
@@ -128,7 +129,7 @@ impl Cql {
     /// The series.
     ///
     /// # Errors
-    /// When the schema is older than needed, or the role may not use the tables.
+    /// As [`Cql::documents`].
     pub async fn series(&self) -> Result<CqlSeries, CqlError> {
         schema::check(self).await?;
         CqlSeries::open(Arc::clone(&self.inner)).await

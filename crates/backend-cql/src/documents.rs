@@ -17,7 +17,7 @@ use scylla::statement::prepared::PreparedStatement;
 use tokio::sync::OnceCell;
 
 use crate::connection::Connection;
-use crate::error::CqlError;
+use crate::error::{CqlError, not_prepared};
 
 const KEY_BYTES: usize = 1 << 10;
 const VALUE_BYTES: usize = 1 << 20;
@@ -129,15 +129,7 @@ impl CqlDocuments {
     /// The statements of the service that a table is named after, or else of this one.
     async fn statements(&self, table: Table) -> Result<&Statements, StoreError> {
         let service = owner(table).unwrap_or(self.service);
-        self.of(service).await.map_err(|error| {
-            let terminal = matches!(error, CqlError::Option(_)) || service != self.service;
-            let cause = Arc::new(error);
-            if terminal {
-                StoreError::Terminal(cause)
-            } else {
-                StoreError::Retryable(cause)
-            }
-        })
+        self.of(service).await.map_err(not_prepared)
     }
 
     fn name(&self, table: Table) -> String {

@@ -134,6 +134,25 @@ pub(crate) fn read_failed(error: ExecutionError) -> StoreError {
     }
 }
 
+/// A statement that could not be prepared, for want of a right or of an answer.
+pub(crate) fn not_prepared(error: CqlError) -> StoreError {
+    let never = match &error {
+        CqlError::Option(_) => true,
+        CqlError::Statement(cause) => match cause.downcast_ref::<PrepareError>() {
+            Some(PrepareError::AllAttemptsFailed { first_attempt, .. }) => {
+                class_of_attempt(first_attempt) == Class::Never
+            }
+            _ => false,
+        },
+        _ => false,
+    };
+    if never {
+        StoreError::Terminal(Arc::new(error))
+    } else {
+        StoreError::Retryable(Arc::new(error))
+    }
+}
+
 /// A row that is not what the schema says.
 pub(crate) fn malformed(error: impl Error + Send + Sync + 'static) -> StoreError {
     StoreError::Terminal(Arc::new(error))

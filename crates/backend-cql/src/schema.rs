@@ -79,8 +79,12 @@ fn is_missing(error: &ExecutionError) -> bool {
 /// # Errors
 /// When the store does not answer.
 pub async fn plan(cql: &Cql, replication: &Replication) -> Result<Vec<String>, CqlError> {
-    let mut statements = preparation(cql, replication);
-    for version in pending(found(cql).await?) {
+    let before = found(cql).await?;
+    let mut statements = Vec::new();
+    if before == 0 {
+        statements = preparation(cql, replication);
+    }
+    for version in pending(before) {
         statements.extend(version.statements(&cql.inner.keyspace, cql.inner.dialect));
     }
     Ok(statements)
@@ -102,7 +106,8 @@ pub async fn apply(cql: &Cql, replication: &Replication) -> Result<i32, CqlError
 /// As [`apply`].
 pub async fn apply_until(cql: &Cql, replication: &Replication, last: i32) -> Result<i32, CqlError> {
     let before = found(cql).await?;
-    if before < last {
+    // Only then: a role that may extend the keyspace need not be allowed to make others.
+    if before == 0 {
         for statement in preparation(cql, replication) {
             change(cql, statement).await?;
         }
