@@ -109,7 +109,7 @@ impl S3Blobs {
         for keeping in Keeping::ALL.into_iter().filter(|it| !allowed(*it)) {
             blobs.refuse(keeping, &asker).await?;
         }
-        let proof = probe::prove(&blobs.store, &blobs.names);
+        let proof = blobs.proof();
         let late = |_| OpenError::Unavailable(too_late());
         let versions = timeout(PROOF_WITHIN, proof).await.map_err(late)??;
         if versions && !allowed(Keeping::Versioning) {
@@ -121,6 +121,25 @@ impl S3Blobs {
     /// Later calls fail; those under way end by themselves.
     pub fn close(&self) {
         self.permits.close();
+    }
+
+    /// The proof, begun anew a few times when the store fails in it, as one does that has just started.
+    async fn proof(&self) -> Result<bool, OpenError> {
+        let mut tried = 0;
+        loop {
+            let proved = probe::prove(&self.store, &self.names).await;
+            tried += 1;
+            let passing = matches!(
+                proved,
+                Err(OpenError::Unavailable(
+                    StoreError::Retryable(_) | StoreError::Unknown(_)
+                ))
+            );
+            if !passing || tried == TRIES {
+                return proved;
+            }
+            tokio::time::sleep(wait_before(tried)).await;
+        }
     }
 
     /// Refuses the bucket if it has something that keeps what is deleted.

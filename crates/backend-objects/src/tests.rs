@@ -65,6 +65,19 @@ async fn the_proof_leaves_nothing_behind() {
     assert!(fake.objects.lock().expect("objects").is_empty());
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_store_that_fails_in_the_proof_is_tried_again() {
+    let fake = Fake::default();
+    then(&fake, [Mishap::DoneBut(500), Mishap::DoneAndLost]);
+    let (opened, _) = open(fake, bucket()).await;
+    assert!(opened.is_ok(), "{opened:?}");
+    let fake = Fake::default();
+    then(&fake, [Mishap::Refuse(500, "InternalError"); 1000]);
+    let (opened, _) = open(fake, bucket()).await;
+    let unavailable = matches!(opened, Err(OpenError::Unavailable(_)));
+    assert!(unavailable, "{opened:?}");
+}
+
 #[tokio::test]
 async fn a_store_that_overwrites_or_keeps_is_refused() {
     let overwrites = Fake {
