@@ -1,11 +1,6 @@
 //! Views dropped and rebuilt from EVT and STATE equal the ones before, with INT emptied as after 30 days; nothing is
 //! published or sent again.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "test code: a failure here is the test's"
-)]
-
 use hearth_api::types::v1::Capability;
 use hearth_e2e::views::{empty_int, lose_documents, marked, rows, settled};
 use hearth_ports::Clock;
