@@ -58,6 +58,13 @@ pub(super) const SERVED: &[Served] = &[
     row("hearth-backend-nats", "permissions", &[Server::Nats]),
     row("hearth-backend-cql", "conformance", &[Server::Cassandra]),
     row(
+        "hearth-backend-cql",
+        "faults",
+        &[Server::Cassandra, Server::Toxiproxy],
+    ),
+    row("hearth-backend-cql", "opening", &[Server::Cassandra]),
+    row("hearth-backend-cql", "roles", &[Server::Cassandra]),
+    row(
         "hearth-backend-objects",
         "conformance",
         &[Server::SeaweedFs],
