@@ -69,7 +69,11 @@ pub(super) const SERVED: &[Served] = &[
         "conformance",
         &[Server::SeaweedFs],
     ),
-    row("hearth-backend-objects", "breaking", &[Server::SeaweedFs]),
+    row(
+        "hearth-backend-objects",
+        "breaking",
+        &[Server::SeaweedFs, Server::Toxiproxy],
+    ),
 ];
 
 impl Served {
