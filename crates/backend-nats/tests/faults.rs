@@ -207,10 +207,12 @@ impl Progress {
 async fn a_killed_server_loses_nothing_acked() {
     let servers = servers(1).await;
     let log = on(&servers, 1).await.log();
+    // The servers outlive the weather.
+    let stormed = Arc::clone(&servers);
     let weather = |progress: Arc<Progress>| async move {
         for round in 1..=4 {
             progress.reaches(round * 80).await;
-            let servers = Arc::clone(&servers);
+            let servers = Arc::clone(&stormed);
             blocking(move || servers.restart(0))
                 .await
                 .expect("a restart");
@@ -223,10 +225,11 @@ async fn a_killed_server_loses_nothing_acked() {
 async fn killed_nodes_of_a_cluster_one_after_the_other_lose_nothing_acked() {
     let servers = servers(3).await;
     let log = on(&servers, 3).await.log();
+    let stormed = Arc::clone(&servers);
     let weather = |progress: Arc<Progress>| async move {
         for round in 1..=3 {
             progress.reaches(round * 60).await;
-            let servers = Arc::clone(&servers);
+            let servers = Arc::clone(&stormed);
             // Each node in turn, so the leader is among them, whoever it is.
             blocking(move || servers.restart(round - 1))
                 .await
@@ -256,10 +259,11 @@ async fn behind_a_proxy() -> (Arc<Servers>, Arc<Toxiproxy>, NatsLog) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn cut_connections_lose_and_double_nothing() {
     let (_servers, proxy, log) = behind_a_proxy().await;
+    let stormed = Arc::clone(&proxy);
     let weather = |progress: Arc<Progress>| async move {
         for round in 1..=6 {
             progress.reaches(round * 50).await;
-            let proxy = Arc::clone(&proxy);
+            let proxy = Arc::clone(&stormed);
             let cut = move || proxy.cut("nats").and_then(|()| proxy.restore("nats"));
             blocking(cut).await.expect("a cut");
         }
@@ -283,7 +287,8 @@ async fn an_append_whose_answer_never_comes_is_unknown_and_landed_once() {
         .await
         .expect("an end by its own deadline");
     assert!(matches!(answer, Err(StoreError::Unknown(_))), "{answer:?}");
-    blocking(move || proxy.heal()).await.expect("healing");
+    let healed = Arc::clone(&proxy);
+    blocking(move || healed.heal()).await.expect("healing");
     let stored = timeout(PATIENCE, async {
         loop {
             let found = log.load(&evt(1), None, 10, Read::Leader).await;
