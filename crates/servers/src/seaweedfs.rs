@@ -82,6 +82,8 @@ impl SeaweedFs {
             command
                 .args(["server", "-s3", "-ip=127.0.0.1", "-volume.max=64"])
                 .args(["-master.volumeSizeLimitMB=64", "-master.telemetry=false"])
+                // Their ports are fixed otherwise, and two stores would fight for them.
+                .args(["-s3.port.iceberg=0", "-s3.port.lance=0"])
                 .arg(format!("-dir={data}"))
                 .arg(format!("-master.port={master}"))
                 .arg(format!("-master.port.grpc={master_grpc}"))

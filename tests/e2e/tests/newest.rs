@@ -71,7 +71,7 @@ async fn latest(person: &Person, home: &str) -> Newest {
         let time = it.observed_at.unwrap();
         let at = time.seconds * 1_000_000 + i64::from(time.nanos) / 1_000;
         let Some(ingest::observation::Value::Number(value)) = it.value else {
-            panic!("a number was sent")
+            unreachable!("a number was sent")
         };
         (it.capability, (at, value))
     })
