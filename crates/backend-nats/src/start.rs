@@ -48,7 +48,7 @@ impl Nats {
             {
                 tracing::error!(
                     error = %why,
-                    "DEVELOPMENT ONLY: a power cut loses what was acked, and goes on anyway by option"
+                    "development only: going on by option with servers that lose in a power cut what they acked"
                 );
             }
             Err(why) => return Err(why),
