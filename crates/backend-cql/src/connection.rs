@@ -255,7 +255,7 @@ async fn ask_commit_logs(
         if options.commit_log == CommitLog::MayLoseAckedWrites {
             tracing::warn!(
                 reason = %verdict,
-                "ACKED WRITES MAY BE LOST: the commit log does not sync, and a development option lets it pass"
+                "the commit log does not sync, so ACKED WRITES MAY BE LOST: a development option lets it pass"
             );
             continue;
         }
