@@ -4,6 +4,7 @@
 //! it has no batched direct get.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_nats::HeaderMap;
 use base64::Engine as _;
@@ -37,6 +38,10 @@ pub(crate) enum Kind {
     /// Repeated, it may double something.
     Once,
 }
+
+/// How long a rival's message may be under way: the waits double from the first to the most, half a second in all.
+const UNDER_WAY_FIRST: Duration = Duration::from_millis(2);
+const UNDER_WAY_MOST: Duration = Duration::from_millis(256);
 
 #[derive(Deserialize)]
 struct Failure {
@@ -89,6 +94,32 @@ impl Connection {
         let payload = Bytes::from(body.to_string());
         self.request(Kind::Repeatable, subject, None, payload, until)
             .await
+    }
+
+    /// Stores a message; answers its sequence. Where another message of the subject is still under way, the servers
+    /// refuse without knowing whether that one will be stored: they are asked again until they know.
+    pub(crate) async fn store(
+        &self,
+        subject: &str,
+        headers: &HeaderMap,
+        bytes: &Bytes,
+        until: Instant,
+    ) -> Result<u64, StoreError> {
+        let mut pause = UNDER_WAY_FIRST;
+        loop {
+            let (subject, headers) = (subject.to_owned(), Some(headers.clone()));
+            let ack = self
+                .request::<Ack>(Kind::Once, subject, headers, bytes.clone(), until)
+                .await?;
+            match ack {
+                Ok(ack) => return Ok(ack.seq),
+                Err(refusal) if refusal.is_under_way() && pause <= UNDER_WAY_MOST => {
+                    tokio::time::sleep(pause).await;
+                    pause *= 2;
+                }
+                Err(refusal) => return Err(refusal.class()),
+            }
+        }
     }
 
     /// What the stream's leader says of it.

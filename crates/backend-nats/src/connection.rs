@@ -198,6 +198,24 @@ impl Connection {
         }
     }
 
+    /// Says something that nobody answers. While the connection is down nothing is said: what would be queued until it
+    /// stands again is old by then.
+    pub(crate) async fn say(
+        &self,
+        subject: String,
+        payload: Bytes,
+        until: Instant,
+    ) -> Result<(), Unanswered> {
+        if self.client.connection_state() != State::Connected {
+            return Err(Unanswered::NotTaken("not connected".to_owned()));
+        }
+        match timeout_at(until, self.client.publish(subject, payload)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(Unanswered::NotTaken(error.to_string())),
+            Err(_) => Err(Unanswered::Lost("the deadline is over".to_owned())),
+        }
+    }
+
     /// Asks for many answers. They come through the conversation until it is dropped.
     pub(crate) async fn converse(&self, until: Instant) -> Result<Conversation, Unanswered> {
         let (link, lost) = self.up(until).await?;

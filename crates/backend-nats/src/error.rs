@@ -77,6 +77,9 @@ const STREAM_NOT_FOUND: u32 = 10_059;
 const STREAM_EXISTS: u32 = 10_058;
 /// `store failed`: among others, the stream is full.
 const STORE_FAILED: u32 = 10_077;
+/// Servers that have just started, or are down: they say 400 to it.
+const NO_SUITABLE_PEERS: u32 = 10_005;
+const NO_PEERS: u32 = 10_074;
 const EXCEEDS_MAXIMUM: u32 = 10_054;
 
 impl Refusal {
@@ -95,12 +98,19 @@ impl Refusal {
         self.err_code == STREAM_EXISTS
     }
 
+    /// Whether it says that another message of the subject is still under way.
+    pub(crate) const fn is_under_way(&self) -> bool {
+        self.err_code == SUBJECT_IN_FLIGHT
+    }
+
     /// As the class it belongs to. The server refuses before it stores, so nothing was written.
     pub(crate) fn class(self) -> StoreError {
         match self.err_code {
             WRONG_LAST_SEQUENCE | SUBJECT_IN_FLIGHT => StoreError::Conflict,
             EXCEEDS_MAXIMUM => StoreError::Terminal(std::sync::Arc::new(self)),
-            STORE_FAILED | STREAM_NOT_FOUND => StoreError::Retryable(std::sync::Arc::new(self)),
+            STORE_FAILED | STREAM_NOT_FOUND | NO_SUITABLE_PEERS | NO_PEERS => {
+                StoreError::Retryable(std::sync::Arc::new(self))
+            }
             _ if self.code >= 500 || self.code == 429 => {
                 StoreError::Retryable(std::sync::Arc::new(self))
             }
@@ -131,7 +141,13 @@ mod tests {
 
     #[test]
     fn what_may_work_later_is_told_from_what_never_works() {
-        for (code, err_code) in [(503, 10_008), (503, 10_077), (404, 10_059), (429, 10_210)] {
+        for (code, err_code) in [
+            (503, 10_008),
+            (503, 10_077),
+            (404, 10_059),
+            (429, 10_210),
+            (400, 10_005),
+        ] {
             assert!(matches!(class(code, err_code), StoreError::Retryable(_)));
         }
         for (code, err_code) in [(400, 10_054), (400, 10_060), (403, 10_000)] {

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::time::Instant;
 
-use crate::api::{Ack, Kind, gibberish};
+use crate::api::gibberish;
 use crate::connection::Connection;
 use crate::error::Refusal;
 use crate::streams::LEASES;
@@ -108,11 +108,9 @@ impl NatsLeases {
         headers.insert("Nats-Expected-Last-Subject-Sequence", expected.as_str());
         let bytes =
             serde_json::to_vec(record).map_err(|why| StoreError::Terminal(Arc::new(why)))?;
-        let ack = self
-            .connection
-            .request::<Ack>(Kind::Once, subject, Some(headers), bytes.into(), until)
-            .await?;
-        ack.map_err(Refusal::class).map(|_| ())
+        let bytes = bytes.into();
+        let stored = self.connection.store(&subject, &headers, &bytes, until);
+        stored.await.map(|_| ())
     }
 
     /// Stores the lease for a period, and answers it. It ends a little later than it says: the time was asked before.

@@ -18,8 +18,8 @@ use serde_json::{Value, json};
 use tokio::sync::broadcast;
 use tokio::time::{Instant, timeout_at};
 
-use crate::api::{Ack, Done, Kind, Purged};
-use crate::connection::Connection;
+use crate::api::{Done, Purged};
+use crate::connection::{Connection, Unanswered};
 use crate::error::Refusal;
 use crate::read::{Known, Wanted};
 use crate::streams::MAX_MESSAGE_BYTES;
@@ -73,11 +73,9 @@ impl NatsLog {
         let _place = in_flight
             .map_err(|_| StoreError::retryable("too many appends are under way"))?
             .map_err(|_| StoreError::retryable("the log is closed"))?;
-        let ack = self
-            .connection
-            .request::<Ack>(Kind::Once, subject, Some(headers), bytes, until)
-            .await?;
-        Ok(ack.map_err(Refusal::class)?.seq)
+        self.connection
+            .store(&subject, &headers, &bytes, until)
+            .await
     }
 
     /// The last message of a subject or pattern, from the leader.
@@ -226,6 +224,8 @@ impl Log for NatsLog {
         self.leader_last(&known, &known.pattern, until).await
     }
 
+    /// On a cluster a page sees all that was acked before, and may for a moment show a message in its middle that was
+    /// purged just now.
     async fn page(
         &self,
         stream: Stream,
@@ -352,12 +352,8 @@ impl Log for NatsLog {
 
     async fn announce(&self, topic: &Topic, bytes: Bytes) -> Result<(), StoreError> {
         let until = self.connection.deadline();
-        let said = self.connection.client.publish(spoken(topic)?, bytes);
-        match timeout_at(until, said).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(StoreError::Retryable(Arc::new(error))),
-            Err(_) => Err(StoreError::retryable("the connection takes nothing")),
-        }
+        let said = self.connection.say(spoken(topic)?, bytes, until).await;
+        said.map_err(Unanswered::retryable)
     }
 
     fn listen(&self, topic: &Topic) -> BoxStream<'static, Announcement> {
