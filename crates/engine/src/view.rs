@@ -222,7 +222,8 @@ impl<P: Projection> View<P> {
         self.put(HOLDER, held.stamp(0)?, 0).await?;
         let version = self.settle(Some(held)).await?;
         let begun = self.noted(BEGUN).await?;
-        if begun > self.noted(SWEPT).await? {
+        // What a newer holder made current may be among what would go.
+        if begun > self.noted(SWEPT).await? && !self.is_overtaken(held).await? {
             self.sweep(version, begun).await?;
         }
         Ok(())
@@ -270,9 +271,7 @@ impl<P: Projection> View<P> {
         self.put(CURRENT, self.note_stamp(held, version)?, version)
             .await?;
         if let Some(held) = held {
-            let name = P::TABLE.0.as_bytes();
-            let holder = self.documents.get(VERSIONS, name, HOLDER).await?;
-            if held.is_lost() || holder.is_some_and(|row| fence_of(row.stamp) > held.fence()) {
+            if self.is_overtaken(held).await? {
                 return Err(HeldElsewhere.into());
             }
         } else if self.noted(CURRENT).await? != version {
@@ -283,6 +282,13 @@ impl<P: Projection> View<P> {
         self.version.store(version, Ordering::SeqCst);
         self.unsettled.store(false, Ordering::SeqCst);
         Ok(())
+    }
+
+    /// Whether another holder has come. When it has not, a later one sees all that was noted before this was asked.
+    async fn is_overtaken(&self, held: &Held) -> Result<bool, StoreError> {
+        let name = P::TABLE.0.as_bytes();
+        let holder = self.documents.get(VERSIONS, name, HOLDER).await?;
+        Ok(held.is_lost() || holder.is_some_and(|row| fence_of(row.stamp) > held.fence()))
     }
 
     /// The version whose rows were read last: a swap in another process is followed by the next read.
@@ -388,7 +394,14 @@ impl<P: Projection> View<P> {
                     && !matches!(&error, ConsumeError::Retry(why) if why.is::<HeldElsewhere>())
                 {
                     let current = self.settle(held).await?;
-                    self.sweep(current, next).await?;
+                    // A newer holder may have filled a version of the same number, and made it current since.
+                    let overtaken = match held {
+                        Some(held) => self.is_overtaken(held).await?,
+                        None => false,
+                    };
+                    if !overtaken {
+                        self.sweep(current, next).await?;
+                    }
                 }
                 Err(error)
             }

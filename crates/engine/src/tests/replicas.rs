@@ -1,7 +1,8 @@
 //! Two replicas of a service on one store: one follows, the other stands by, and nothing of a former holder stays.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -401,8 +402,20 @@ async fn a_standby_reads_its_writes_through_swaps_and_does_not_rebuild() {
     assert!(other.stop(Duration::from_secs(5)).await);
 }
 
-/// Documents between any two calls of which somebody else may be quicker.
-struct Yielding(Arc<dyn Documents>);
+/// Documents between any two calls of which somebody else may be quicker, and that may stop to take rows.
+struct Yielding {
+    inner: Arc<dyn Documents>,
+    fails: AtomicBool,
+}
+
+impl Yielding {
+    fn of(world: &World) -> Arc<Self> {
+        Arc::new(Self {
+            inner: Arc::clone(&world.memory.documents) as _,
+            fails: AtomicBool::new(false),
+        })
+    }
+}
 
 #[async_trait]
 impl Documents for Yielding {
@@ -415,7 +428,10 @@ impl Documents for Yielding {
         value: Bytes,
     ) -> Result<(), StoreError> {
         tokio::task::yield_now().await;
-        self.0.put(table, partition, key, stamp, value).await
+        if table == Versions::TABLE && self.fails.load(Ordering::SeqCst) {
+            return Err(StoreError::retryable("not now"));
+        }
+        self.inner.put(table, partition, key, stamp, value).await
     }
 
     async fn delete(
@@ -426,7 +442,7 @@ impl Documents for Yielding {
         stamp: i64,
     ) -> Result<(), StoreError> {
         tokio::task::yield_now().await;
-        self.0.delete(table, partition, key, stamp).await
+        self.inner.delete(table, partition, key, stamp).await
     }
 
     async fn get(
@@ -436,7 +452,7 @@ impl Documents for Yielding {
         key: &[u8],
     ) -> Result<Option<Document>, StoreError> {
         tokio::task::yield_now().await;
-        self.0.get(table, partition, key).await
+        self.inner.get(table, partition, key).await
     }
 
     async fn range(
@@ -446,7 +462,7 @@ impl Documents for Yielding {
         range: Range,
     ) -> Result<Vec<Document>, StoreError> {
         tokio::task::yield_now().await;
-        self.0.range(table, partition, range).await
+        self.inner.range(table, partition, range).await
     }
 
     async fn drop_partition(
@@ -456,7 +472,7 @@ impl Documents for Yielding {
         stamp: i64,
     ) -> Result<(), StoreError> {
         tokio::task::yield_now().await;
-        self.0.drop_partition(table, partition, stamp).await
+        self.inner.drop_partition(table, partition, stamp).await
     }
 
     async fn partitions(
@@ -466,7 +482,7 @@ impl Documents for Yielding {
         limit: usize,
     ) -> Result<Vec<Vec<u8>>, StoreError> {
         tokio::task::yield_now().await;
-        self.0.partitions(table, after, limit).await
+        self.inner.partitions(table, after, limit).await
     }
 }
 
@@ -475,7 +491,7 @@ async fn a_swap_that_crosses_a_change_of_holders_deletes_nothing_that_is_read() 
     // The newer holder comes between any two steps of the former one's rebuild.
     for polls in 1..80 {
         let world = World::new();
-        let documents = Arc::new(Yielding(Arc::clone(&world.memory.documents) as _));
+        let documents = Yielding::of(&world);
         let log: Arc<dyn Log> = Arc::clone(&world.memory.log) as _;
         world.adds(0, 9).await;
         let open = async || {
@@ -495,16 +511,7 @@ async fn a_swap_that_crosses_a_change_of_holders_deletes_nothing_that_is_read() 
             former.handle(&message).await.unwrap();
         }
         let mut rebuild = Box::pin(former.rebuild());
-        let mut left = polls;
-        let ended = std::future::poll_fn(|context| {
-            if left == 0 {
-                return std::task::Poll::Ready(false);
-            }
-            left -= 1;
-            context.waker().wake_by_ref();
-            rebuild.as_mut().poll(context).map(|_| true)
-        })
-        .await;
+        let ended = polled(rebuild.as_mut(), polls).await;
         newer.begin(&Held::new(2)).await.unwrap();
         let last = world.adds(9, 3).await;
         let message = world
@@ -527,5 +534,56 @@ async fn a_swap_that_crosses_a_change_of_holders_deletes_nothing_that_is_read() 
         assert_eq!(values(&former).await, [4, 4, 4]);
         let left = documents.partitions(Versions::TABLE, None, 100).await;
         assert_eq!(left.unwrap().len(), 1, "{polls} polls");
+    }
+}
+
+/// Polls a future so often, or until it ends. Answers whether it has.
+async fn polled<T>(mut future: Pin<&mut impl Future<Output = T>>, times: u32) -> bool {
+    let mut left = times;
+    std::future::poll_fn(|context| {
+        if left == 0 {
+            return std::task::Poll::Ready(false);
+        }
+        left -= 1;
+        context.waker().wake_by_ref();
+        future.as_mut().poll(context).map(|_| true)
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_rebuild_of_a_former_holder_that_fails_late_deletes_nothing_that_is_read() {
+    // The former one was paused before it noted which version it fills: the newer one fills the same. Then it fails, and
+    // tidies up between any two steps of the newer one's rebuild.
+    for (steps, tidies) in (0..40).flat_map(|steps| (1..8).map(move |tidies| (steps, tidies))) {
+        let world = World::new();
+        let (broken, sound) = (Yielding::of(&world), Yielding::of(&world));
+        let log: Arc<dyn Log> = Arc::clone(&world.memory.log) as _;
+        let open = async |documents| View::open(Versions, Arc::clone(&log), documents).await;
+        let former = open(Arc::clone(&broken) as _).await.unwrap();
+        let newer = open(Arc::clone(&sound) as _).await.unwrap();
+        former.begin(&Held::new(1)).await.unwrap();
+        world.adds(0, 3).await;
+        for message in log.page(EVT, Position::START, 100).await.unwrap() {
+            former.handle(&message).await.unwrap();
+        }
+        let mut late = Box::pin(former.rebuild());
+        assert!(!polled(late.as_mut(), 3).await);
+        newer.begin(&Held::new(2)).await.unwrap();
+        let mut rebuild = Box::pin(newer.rebuild());
+        let ended = polled(rebuild.as_mut(), steps).await;
+        broken.fails.store(true, Ordering::SeqCst);
+        let gave_up = polled(late.as_mut(), tidies).await;
+        if !ended {
+            rebuild.await.unwrap();
+        }
+        if !gave_up {
+            late.await.unwrap_err();
+        }
+        assert_eq!(
+            values(&newer).await,
+            [1; 3],
+            "{steps} steps, {tidies} polls"
+        );
     }
 }
