@@ -54,7 +54,8 @@ pub trait Fire: Send + Sync + 'static {
     }
 }
 
-/// How the timers of a process stand; counted since it started, or at its last look.
+/// How the timers of a process stand; counted since it started, or at its last look. A process that fires no more, since
+/// another holds the lease, has nothing late.
 #[derive(Debug, Default)]
 pub struct TimerFacts {
     /// Timers that were due and not done at the last look, whether they are being fired or wait to be fired again.

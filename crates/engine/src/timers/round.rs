@@ -15,7 +15,7 @@ use hearth_ports::tasks::Chain;
 use hearth_ports::{Document, Range, StoreError};
 use uuid::Uuid;
 
-use super::{Fire, PAGE, TABLE, Timer, Timers, key, read_key};
+use super::{Fire, PAGE, TABLE, Timer, TimerFacts, Timers, key, read_key};
 use crate::consumer::ConsumeError;
 
 /// Timers that are fired at once.
@@ -65,13 +65,24 @@ struct Memory {
     passed_over: BTreeSet<Uuid>,
 }
 
+/// Who fires no more has nothing in firing and knows of nothing late, also when it was dropped with its lease.
+struct Looking<'a>(&'a TimerFacts);
+
+impl Drop for Looking<'_> {
+    fn drop(&mut self) {
+        self.0.firing.store(0, Ordering::Relaxed);
+        self.0.late.store(0, Ordering::Relaxed);
+        self.0.oldest_due.store(0, Ordering::Relaxed);
+    }
+}
+
 /// Fires until the store fails.
 pub(super) async fn run(timers: &Timers, handler: &dyn Fire) -> Result<(), StoreError> {
+    let _looking = Looking(&timers.facts);
     let (mut firing, mut memory) = (Firing::new(), Memory::default());
     let outcome = rounds(timers, handler, &mut firing, &mut memory).await;
     // What goes out is not cut in the middle: each ends by its deadline.
     while firing.next().await.is_some() {}
-    timers.facts.firing.store(0, Ordering::Relaxed);
     outcome
 }
 

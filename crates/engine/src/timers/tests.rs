@@ -261,3 +261,20 @@ async fn what_goes_out_is_not_cut_when_the_store_fails() {
     assert!(outcome.expect("an end").is_err());
     assert_eq!(rows(&timers).await, 0, "done and deleted");
 }
+
+#[tokio::test]
+async fn a_process_that_fires_no_more_shows_nothing_late_and_nothing_in_firing() {
+    let (memory, _) = memory();
+    let timers = timers(&memory);
+    let (handler, mut heard) = scripted(100, None);
+    set(&timers, 1, HANGS).await;
+    let tasks = start(&timers, &handler);
+    next(&mut heard).await;
+    until(async || timers.facts().late.load(Ordering::Relaxed) == 1).await;
+    // Dropped in the middle, as work is whose lease is lost: now another process fires.
+    tasks.stop(Duration::from_secs(5)).await;
+    let facts = timers.facts();
+    assert_eq!(facts.firing.load(Ordering::Relaxed), 0);
+    assert_eq!(facts.late.load(Ordering::Relaxed), 0);
+    assert_eq!(facts.oldest_due.load(Ordering::Relaxed), 0);
+}
