@@ -63,32 +63,8 @@ pub fn signed_text(parts: &[&[u8]]) -> Vec<u8> {
 impl Hub {
     /// Pairs a new hub with a home. `now` is the server's clock.
     pub async fn pair(admin: &Person, home: &str, audience: &str, now: Timestamp) -> Self {
-        let random = ring::rand::SystemRandom::new();
-        let key =
-            Ed25519KeyPair::from_pkcs8(Ed25519KeyPair::generate_pkcs8(&random).unwrap().as_ref());
-        let key = key.unwrap();
-        let (request, model) = (request_id(), "test hub");
-        let public = key.public_key().as_ref().to_vec();
-        let text = signed_text(&[
-            b"hearth.pairing.v1",
-            audience.as_bytes(),
-            request.as_bytes(),
-            &public,
-            model.as_bytes(),
-            &now.micros().to_be_bytes(),
-        ]);
+        let (key, begun) = Self::begin(admin.channel.clone(), audience, now).await;
         let mut hubs = HubsServiceClient::new(admin.channel.clone());
-        let begun = hubs
-            .begin_pairing(ingest::BeginPairingRequest {
-                request_id: request,
-                public_key: public.into(),
-                model: model.to_owned(),
-                signed_at: Some(wire_time(now)),
-                signature: key.sign(&text).as_ref().to_vec().into(),
-            })
-            .await
-            .unwrap()
-            .into_inner();
         let claimed = hubs
             .claim_hub(admin.with(ingest::ClaimHubRequest {
                 request_id: request_id(),
@@ -105,6 +81,40 @@ impl Hub {
             claim_id: id_bytes(&claimed.claim_id),
             stream_id: random_id(),
         }
+    }
+
+    /// A new hub asks to be paired: its key, and what it was answered. `now` is the server's clock.
+    pub async fn begin(
+        channel: Channel,
+        audience: &str,
+        now: Timestamp,
+    ) -> (Ed25519KeyPair, ingest::BeginPairingResponse) {
+        let random = ring::rand::SystemRandom::new();
+        let key =
+            Ed25519KeyPair::from_pkcs8(Ed25519KeyPair::generate_pkcs8(&random).unwrap().as_ref());
+        let key = key.unwrap();
+        let (request, model) = (request_id(), "test hub");
+        let public = key.public_key().as_ref().to_vec();
+        let text = signed_text(&[
+            b"hearth.pairing.v1",
+            audience.as_bytes(),
+            request.as_bytes(),
+            &public,
+            model.as_bytes(),
+            &now.micros().to_be_bytes(),
+        ]);
+        let begun = HubsServiceClient::new(channel)
+            .begin_pairing(ingest::BeginPairingRequest {
+                request_id: request,
+                public_key: public.into(),
+                model: model.to_owned(),
+                signed_at: Some(wire_time(now)),
+                signature: key.sign(&text).as_ref().to_vec().into(),
+            })
+            .await
+            .unwrap()
+            .into_inner();
+        (key, begun)
     }
 
     /// Opens a stream.

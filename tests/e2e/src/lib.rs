@@ -5,13 +5,16 @@
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
+    clippy::panic,
     reason = "test code: a failure here is the test's"
 )]
 
+pub mod bodies;
 pub mod child;
 pub mod coverage;
 pub mod cut;
 pub mod dynamic;
+pub mod household;
 pub mod random;
 pub mod stormy;
 pub mod views;
