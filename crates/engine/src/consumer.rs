@@ -14,6 +14,8 @@ mod release;
 mod standby;
 
 use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -150,6 +152,8 @@ pub struct Consumer<C> {
     standing_by: Arc<standby::StandingBy>,
 }
 
+/// The newest message of each source that is handled and not marked, and how many there are.
+type Unmarked = BTreeMap<Stream, (Position, u32)>;
 type Tail = BoxStream<'static, (Stream, Result<Message, StoreError>)>;
 
 impl<C: Consume> Consumer<C> {
@@ -246,15 +250,13 @@ impl<C: Consume> Consumer<C> {
                     .boxed(),
             );
         }
-        let mut unmarked: BTreeMap<Stream, (Position, u32)> = BTreeMap::new();
+        let mut unmarked = Unmarked::new();
         let mut releases = release::Look::default();
         let mut mark_by = Instant::now();
         loop {
             self.release_asked(&parking, &parked, &mut releases).await?;
             if !unmarked.is_empty() && mark_by <= Instant::now() {
-                for (stream, (position, _)) in std::mem::take(&mut unmarked) {
-                    self.mark(stream, position).await?;
-                }
+                self.mark_all(&mut unmarked).await?;
             }
             let next = match (unmarked.is_empty(), parked.is_empty()) {
                 (true, true) => Ok(tails.next().await),
@@ -268,7 +270,8 @@ impl<C: Consume> Consumer<C> {
                 return Ok(());
             };
             let message = message?;
-            self.handle(&message, &parking, &parked).await?;
+            let handling = self.handle(&message, &parking, &parked);
+            self.marking(handling, &mut unmarked, mark_by).await?;
             if unmarked.is_empty() {
                 mark_by = Instant::now() + MARK_IDLE;
             }
@@ -282,6 +285,34 @@ impl<C: Consume> Consumer<C> {
                 progress.send_replace(message.position);
             }
         }
+    }
+
+    /// Waits for a message to be handled. One that takes long, or is tried again and again, does not keep what was
+    /// handled before it from being marked: others wait for that.
+    async fn marking(
+        &self,
+        handling: impl Future<Output = Result<(), StoreError>>,
+        unmarked: &mut Unmarked,
+        mark_by: Instant,
+    ) -> Result<(), StoreError> {
+        if unmarked.is_empty() {
+            return handling.await;
+        }
+        let mut handling = pin!(handling);
+        tokio::select! {
+            biased;
+            handled = &mut handling => return handled,
+            () = tokio::time::sleep_until(mark_by) => {}
+        }
+        self.mark_all(unmarked).await?;
+        handling.await
+    }
+
+    async fn mark_all(&self, unmarked: &mut Unmarked) -> Result<(), StoreError> {
+        for (stream, (position, _)) in std::mem::take(unmarked) {
+            self.mark(stream, position).await?;
+        }
+        Ok(())
     }
 
     async fn handle(

@@ -309,6 +309,21 @@ async fn a_holder_that_was_paused_cannot_take_back_what_another_has_marked() {
 }
 
 #[tokio::test]
+async fn a_standby_knows_what_was_handled_before_a_message_that_takes_long() {
+    let world = World::new();
+    let tenth = world.adds(0, 10).await;
+    world.adds(10, 1).await;
+    let first = world.replica(1, 10);
+    // It stays in the eleventh: nothing else wakes it.
+    until(async || first.entered.load(Ordering::SeqCst) == 11).await;
+    let second = world.replica(2, 0);
+    second.reached(tenth).await;
+    assert_eq!(world.mark().await.0, tenth.position);
+    first.drain().await;
+    second.drain().await;
+}
+
+#[tokio::test]
 async fn a_jump_of_the_clock_loses_no_progress() {
     let world = World::new();
     let first = world.replica(1, 1000);
