@@ -127,7 +127,15 @@ async fn ask(household: &Household, kind: Kind, name: &str, things: &Things) -> 
     let channel = &household.person(Kind::Owner).unwrap().channel;
     let channel = person.map_or(channel, |person| &person.channel);
     let token = person.map(|person| person.tokens.access_token.as_str());
-    call(channel, &method(name), token, vec![body(name, things)]).await
+    // "No" is said only by who knows it all; who does not at the moment asks to be asked again.
+    let asked = household.sandbox.until(name, async || {
+        let answer = call(channel, &method(name), token, vec![body(name, things)]).await;
+        let again = answer
+            .as_ref()
+            .is_err_and(|it| it.code() == Code::Unavailable);
+        (!again).then_some(answer)
+    });
+    asked.await
 }
 
 /// What is wrong with an answer, if it is not the one that the contract names for this caller.
