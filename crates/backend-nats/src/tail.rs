@@ -35,6 +35,10 @@ const HEARTBEAT_STATUS: u16 = 100;
 const NOTHING_THERE: u16 = 404;
 const EXPIRED: u16 = 408;
 const CONFLICT: u16 = 409;
+/// Nobody heard the question: on a cluster, also one that comes before the consumer's server has told the others.
+const NOBODY: u16 = 503;
+/// How often in a row a question may be unheard, and how long after each it is asked again: about 3 s.
+const UNHEARD: (u32, Duration) = (30, Duration::from_millis(100));
 
 /// Tells the servers that a consumer is over, when its tail is dropped.
 struct Consumer {
@@ -64,15 +68,27 @@ pub(crate) fn follow(
         let consumer = create(&connection, &known, from).await?;
         let until = connection.deadline();
         let mut answers = connection.converse(until).await.map_err(Unanswered::retryable)?;
-        let mut delivered = 0_u64;
+        let (mut delivered, mut unheard) = (0_u64, 0_u32);
         loop {
             ask(&answers, &consumer).await?;
             let mut left = BATCH;
             while left > 0 {
                 match next(&mut answers).await? {
-                    Heard::Nothing => {}
-                    Heard::Over => break,
+                    Heard::Nothing => unheard = 0,
+                    Heard::Over => {
+                        unheard = 0;
+                        break;
+                    }
+                    Heard::ByNobody => {
+                        unheard += 1;
+                        if unheard > UNHEARD.0 {
+                            Err(StoreError::retryable("nobody has the consumer"))?;
+                        }
+                        tokio::time::sleep(UNHEARD.1).await;
+                        break;
+                    }
                     Heard::Message { number, raw } => {
+                        unheard = 0;
                         delivered += 1;
                         if number != delivered {
                             Err(StoreError::retryable("a message was lost on its way"))?;
@@ -143,6 +159,8 @@ enum Heard {
     Nothing,
     /// The question is answered: ask again.
     Over,
+    /// The question reached nobody.
+    ByNobody,
     Message {
         number: u64,
         raw: Raw,
@@ -157,6 +175,7 @@ async fn next(answers: &mut Conversation) -> Result<Heard, StoreError> {
         None => {}
         Some(HEARTBEAT_STATUS) => return Ok(Heard::Nothing),
         Some(NOTHING_THERE | EXPIRED) => return Ok(Heard::Over),
+        Some(NOBODY) => return Ok(Heard::ByNobody),
         Some(CONFLICT) if said.contains("MaxBytes") || said.contains("Batch Completed") => {
             return Ok(Heard::Over);
         }
