@@ -366,26 +366,34 @@ pub async fn query(
         start: Some(wire_time(from)),
         end: Some(wire_time(to)),
     };
-    let mut request = person.with(ingest::QueryReadingsRequest {
-        home_id: home.to_owned(),
-        device_id: device.to_owned(),
-        capability: capability.into(),
-        interval: Some(interval),
-        resolution: ingest::Resolution::Raw.into(),
-        ..ingest::QueryReadingsRequest::default()
-    });
-    request.set_timeout(Duration::from_secs(60));
     let mut client = ReadingsServiceClient::new(person.channel.clone());
-    let mut stream = client.query_readings(request).await?.into_inner();
-    let mut found = Vec::new();
-    while let Some(answer) = stream.message().await? {
-        let Some(ingest::query_readings_response::Chunk::Raw(raw)) = answer.chunk else {
-            continue;
-        };
-        let mut at = raw.base_time;
-        for (delta, value) in raw.time_delta.iter().zip(&raw.numbers) {
-            at += i64::try_from(*delta).unwrap();
-            found.push((at, *value));
+    let (mut found, mut cursor) = (Vec::new(), ingest::QueryReadingsRequest::default().cursor);
+    // One call answers a million readings at most, and says with its cursor that there are more.
+    loop {
+        let mut request = person.with(ingest::QueryReadingsRequest {
+            home_id: home.to_owned(),
+            device_id: device.to_owned(),
+            capability: capability.into(),
+            interval: Some(interval),
+            resolution: ingest::Resolution::Raw.into(),
+            cursor: std::mem::take(&mut cursor),
+            ..ingest::QueryReadingsRequest::default()
+        });
+        request.set_timeout(Duration::from_secs(60));
+        let mut stream = client.query_readings(request).await?.into_inner();
+        while let Some(answer) = stream.message().await? {
+            cursor = answer.cursor;
+            let Some(ingest::query_readings_response::Chunk::Raw(raw)) = answer.chunk else {
+                continue;
+            };
+            let mut at = raw.base_time;
+            for (delta, value) in raw.time_delta.iter().zip(&raw.numbers) {
+                at += i64::try_from(*delta).unwrap();
+                found.push((at, *value));
+            }
+        }
+        if cursor.is_empty() {
+            break;
         }
     }
     Ok(found)
